@@ -1,0 +1,3 @@
+//! The RESP server.
+
+pub mod requests;

@@ -1,0 +1,7 @@
+//! A Flin node: the I/O shell around the pure crates.
+//!
+//! Requests come in through a door (`front` for RESP, `grpc`), go through the [`router`] to the node that
+//! leads their partition, and there into [`groups`], which replicate and apply them. `transport` carries
+//! what nodes say to each other, `cluster` knows who they are.
+
+pub mod front;
