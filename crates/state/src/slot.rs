@@ -46,9 +46,9 @@ fn hashed_part(key: &[u8]) -> &[u8] {
 }
 
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) ^ u16::from(*byte))]
-    })
+    bytes
+        .iter()
+        .fold(0, |crc, byte| (crc << 8) ^ CRC16_TABLE[usize::from((crc >> 8) ^ u16::from(*byte))])
 }
 
 /// CRC16/XMODEM (polynomial 0x1021, initial value 0), one entry per byte.
