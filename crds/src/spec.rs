@@ -1,0 +1,228 @@
+//! The parts of a FlinCluster's spec.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Toleration;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::Quantity;
+
+/// The disk of each node.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)")
+        .message("storage.storageClassName is fixed when the cluster is made"),
+    validation = Rule::new("quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0")
+        .message("storage.size never shrinks: a volume cannot be made smaller"),
+    validation = Rule::new("quantity(self.size).compareTo(quantity('1Gi')) >= 0")
+        .message("storage.size must be at least 1Gi")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Storage {
+    /// The size of each node's volume, for example `10Gi`; at least `1Gi`. It never shrinks; growing it
+    /// is not supported yet and is refused in the condition Progressing.
+    #[schemars(length(max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"))]
+    pub size: String,
+
+    /// The StorageClass of the volumes; the default class of the Kubernetes cluster when absent. Fixed
+    /// when the cluster is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub storage_class_name: Option<String>,
+
+    /// What becomes of the volumes when the FlinCluster is deleted: `Retain` keeps them (and the data)
+    /// for `spec.adopt`, `Delete` deletes them for ever.
+    #[serde(default)]
+    pub retain: RetainPolicy,
+}
+
+/// What becomes of the volumes of a deleted FlinCluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RetainPolicy {
+    /// They stay, with the data.
+    #[default]
+    Retain,
+    /// They are deleted with it.
+    Delete,
+}
+
+/// What each node requests and may use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// What the scheduler sets aside.
+    #[serde(default = "default_requests", skip_serializing_if = "BTreeMap::is_empty")]
+    pub requests: BTreeMap<String, Quantity>,
+
+    /// What may not be exceeded.
+    #[serde(default = "default_limits", skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { requests: default_requests(), limits: default_limits() }
+    }
+}
+
+fn default_requests() -> BTreeMap<String, Quantity> {
+    [("cpu", "100m"), ("memory", "256Mi")].map(|(k, v)| (k.to_owned(), Quantity::from(v))).into()
+}
+
+fn default_limits() -> BTreeMap<String, Quantity> {
+    [("memory", "1Gi")].map(|(k, v)| (k.to_owned(), Quantity::from(v))).into()
+}
+
+/// The Service that clients connect to.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("!has(self.nodePorts) || self.type != 'ClusterIP'")
+        .message("service.nodePorts needs service.type NodePort or LoadBalancer")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// How it is reached: inside the Kubernetes cluster, on a port of every machine, or through a load
+    /// balancer.
+    #[serde(default, rename = "type")]
+    pub type_: ServiceType,
+
+    /// Fixed ports on every machine; Kubernetes chooses those that are absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_ports: Option<NodePorts>,
+
+    /// Annotations of the Service, for load balancer controllers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The type of the client Service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ServiceType {
+    /// Reached inside the Kubernetes cluster only.
+    #[default]
+    ClusterIP,
+    /// Reached on a port of every machine too.
+    NodePort,
+    /// Reached through a load balancer too.
+    LoadBalancer,
+}
+
+/// Fixed ports on every machine.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodePorts {
+    /// For the Redis protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub resp: Option<i32>,
+
+    /// For gRPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub grpc: Option<i32>,
+}
+
+/// Where the passwords come from.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// A Secret in the same namespace with the keys `client-password` and `peer-secret`. The operator
+    /// reads it and never writes it. Fixed when the cluster is made.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("auth.secretName is fixed when the cluster is made"))]
+    pub secret_name: String,
+}
+
+/// Settings of the nodes. Changing them under a running cluster is not supported yet and is refused in
+/// the condition Progressing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSettings {
+    /// How much the nodes write to their logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_level: Option<LogLevel>,
+
+    /// How many client connections one node accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000000))]
+    pub max_connections: Option<i32>,
+
+    /// The largest request one client may send, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1024, max = 1073741824))]
+    pub max_request_bytes: Option<i64>,
+
+    /// The memory for blocks read from disk, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1048576))]
+    pub block_cache_bytes: Option<i64>,
+
+    /// The memory for writes not yet on disk as tables, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1048576))]
+    pub write_buffer_bytes: Option<i64>,
+
+    /// How much disk the raft log may take before it is cut, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 67108864))]
+    pub log_budget_bytes: Option<i64>,
+}
+
+impl NodeSettings {
+    /// Whether every setting is left to the node.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How much a node writes to its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Only failures.
+    Error,
+    /// Failures and what may become one.
+    Warn,
+    /// The events of a normal life too.
+    Info,
+    /// What helps to find a fault.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// Where the pods may run. Changing it under a running cluster is not supported yet and is refused in
+/// the condition Progressing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduling {
+    /// Labels that a machine must have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+
+    /// Taints that the pods accept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub tolerations: Vec<Toleration>,
+
+    /// The PriorityClass of the pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+
+    /// Secrets with which the image may be pulled, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<String>,
+}
+
+impl Scheduling {
+    /// Whether the pods may run anywhere.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
