@@ -1,1 +1,69 @@
-//! Placeholder while the workspace is laid out.
+//! One replica of one raft group, without input or output: the caller owns the clock (ticks), the
+//! network (messages), the disk (log edits) and the state machine (committed entries). It is a wrapper
+//! over raft-rs and the only place that names its types.
+//!
+//! # The round
+//!
+//! ```text
+//! step / tick / propose / read_index ...        any number of times, then
+//! while let Some(ready) = replica.ready()? {
+//!     send(ready.messages)                       before the sync: a leader replicates while it writes
+//!     install(ready.snapshot)                    if any: engine first, then the log
+//!     log.write(ready.edits); if ready.must_sync { log.sync() }
+//!     send(ready.messages_after_sync)            votes and acknowledgements: promises about the disk
+//!     let advanced = replica.advance(ready.number)?;
+//!     send(advanced.messages)
+//!     apply(ready.committed, advanced.committed); replica.applied(index)
+//! }
+//! ```
+//! One round may serve many replicas: collect the edits of all, write and sync once, then advance each.
+//! Between [`Replica::ready`] and [`Replica::advance`] nothing else may be called but
+//! [`Replica::applied`] and the getters; the replica asserts it, because raft-rs would fail later and
+//! less clearly. An asynchronous writer fits behind the same calls: `advance(number)` already says
+//! "everything up to ready `number` is durable".
+//!
+//! # What the wire can do
+//!
+//! A message is bytes in an envelope with a version. raft-rs trusts its input and panics on much of what
+//! a confused or malicious peer could send (a heartbeat that commits beyond the log, an append with a
+//! gap, a vote of term zero, a forwarded transfer). The `admission` module checks every message against
+//! the replica before raft sees it; what does not pass is dropped with a reason ([`StepError`]).
+//!
+//! # Chance
+//!
+//! raft-rs draws election timeouts from the thread's random generator. The replica overwrites the draw
+//! after every call with a value computed from its seed (the `timeout` module), before raft looks at
+//! it; two runs with the same seeds and inputs are the same.
+//!
+//! # Choices made for raft-rs 0.7
+//!
+//! - Pre-vote and check-quorum are on; reads are ReadIndex with a round of heartbeats, never a lease
+//!   by ticks. Read contexts carry the replica and its incarnation, so that two replicas (or one before
+//!   and after a restart) never share one: raft-rs answers a duplicate with the older index.
+//! - A commit index alone is not written to the log; it rides along with the next write. At start the
+//!   commit index is the greater of the log's and the applied one.
+//! - A leader does not broadcast a commit that carries nothing else (`skip_bcast_commit`): followers
+//!   learn it with the next append or heartbeat.
+//! - Messages of a ready that changes term or vote all wait for the sync, also the leader's: a sole
+//!   voter becomes leader without a round, and must not replicate in a term it could forget.
+//! - Appends are not batched by raft-rs: its batches ignore the message limit.
+
+mod admission;
+mod convert;
+mod error;
+mod message;
+mod options;
+mod ready;
+mod replica;
+mod restore;
+mod status;
+mod storage;
+mod timeout;
+
+pub use error::{Error, Malformed, ProposeError, ReadIndexError, StepError};
+pub use message::{Message, SnapshotHead, snapshot_message};
+pub use options::{CAUGHT_UP_LAG_MAX, Options, READS_PENDING_MAX, TERM_MAX};
+pub use ready::{Advanced, ReadState, Ready, RoleChange};
+pub use replica::Replica;
+pub use restore::reconcile;
+pub use status::{PeerProgress, Role, Status};
