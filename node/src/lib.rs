@@ -4,4 +4,8 @@
 //! leads their partition, and there into [`groups`], which replicate and apply them. `transport` carries
 //! what nodes say to each other, `cluster` knows who they are.
 
+// A test that unwraps fails with the line it stands on, which is all that a test needs.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod front;
+pub mod settings;

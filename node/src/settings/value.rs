@@ -1,0 +1,198 @@
+//! What the text of a setting may be, and what it becomes.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The form of a setting, with its limits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    /// Any text but the empty one.
+    Text,
+    /// A path that must be given.
+    Path,
+    /// A path, or empty for none.
+    OptionalPath,
+    /// An address to listen on.
+    Address,
+    /// Yes or no.
+    Flag,
+    /// A number within limits.
+    Number { min: u64, max: u64 },
+    /// A size within limits.
+    Bytes { min: u64, max: u64 },
+    /// One of a few words.
+    OneOf(&'static [&'static str]),
+    /// A log level, or levels by target.
+    LogFilter,
+}
+
+/// A setting's value once its form is known to be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Text(String),
+    Path(PathBuf),
+    Address(SocketAddr),
+    Flag(bool),
+    Number(u64),
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const UNITS: [(&str, u64); 4] = [("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB)];
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+impl Kind {
+    /// The value that `text` stands for.
+    ///
+    /// # Errors
+    /// What it must be instead, limits included.
+    pub(crate) fn parse(self, text: &str) -> Result<Value, String> {
+        let wrong = || format!("must be {self}");
+        match self {
+            Kind::Text if text.is_empty() => Err(wrong()),
+            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Path if text.is_empty() => Err(wrong()),
+            Kind::Path | Kind::OptionalPath => Ok(Value::Path(text.into())),
+            Kind::Address => text.parse().map(Value::Address).map_err(|_| wrong()),
+            Kind::Flag => text.parse().map(Value::Flag).map_err(|_| wrong()),
+            Kind::Number { min, max } => within(number(text), min, max).ok_or_else(wrong),
+            Kind::Bytes { min, max } => within(size(text), min, max).ok_or_else(wrong),
+            Kind::OneOf(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Kind::OneOf(_) => Err(wrong()),
+            Kind::LogFilter if text.split(',').all(is_directive) => {
+                Ok(Value::Text(text.to_owned()))
+            }
+            Kind::LogFilter => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Text => f.write_str("a text"),
+            Kind::Path => f.write_str("a path"),
+            Kind::OptionalPath => f.write_str("a path, or empty for none"),
+            Kind::Address => f.write_str("an IP address and port"),
+            Kind::Flag => f.write_str("true or false"),
+            Kind::Number { min, max } => write!(f, "a number from {min} to {max}"),
+            Kind::Bytes { min, max } => {
+                write!(f, "a size from {} to {}", Size(*min), Size(*max))
+            }
+            Kind::OneOf(words) => f.write_str(&words.join(" or ")),
+            Kind::LogFilter => {
+                write!(f, "one of {}, or a list like info,flin_node=debug", LEVELS.join(", "))
+            }
+        }
+    }
+}
+
+/// A number of bytes, written with the largest unit that divides it.
+pub(crate) struct Size(pub(crate) u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match UNITS.iter().find(|(_, unit)| self.0 >= *unit && self.0.is_multiple_of(*unit)) {
+            Some((name, unit)) => write!(f, "{}{name}", self.0 / unit),
+            None => self.0.fmt(f),
+        }
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.replace('_', "").parse().ok()
+}
+
+fn size(text: &str) -> Option<u64> {
+    let unit = UNITS.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)));
+    let (digits, unit) = unit.unwrap_or((text, 1));
+    number(digits.trim_end())?.checked_mul(unit)
+}
+
+fn within(number: Option<u64>, min: u64, max: u64) -> Option<Value> {
+    number.filter(|n| (min..=max).contains(n)).map(Value::Number)
+}
+
+/// The subscriber's own parser would take a misspelt level for the name of a target.
+fn is_directive(text: &str) -> bool {
+    let level = text.rsplit_once('=').map_or(text, |(_, level)| level);
+    LEVELS.contains(&level)
+}
+
+/// The Rust type of a setting's field.
+pub(crate) trait FromValue: Sized {
+    /// The value as this type; `None` if its kind does not fit, which a test rules out.
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! from_value {
+    ($($type:ty: $pattern:pat => $value:expr;)+) => {
+        $(impl FromValue for $type {
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    $pattern => $value,
+                    _ => None,
+                }
+            }
+        })+
+    };
+}
+
+from_value! {
+    String: Value::Text(text) => Some(text.clone());
+    PathBuf: Value::Path(path) => Some(path.clone());
+    Option<PathBuf>: Value::Path(path) => Some(Some(path.clone()).filter(|p| !p.as_os_str().is_empty()));
+    SocketAddr: Value::Address(address) => Some(*address);
+    bool: Value::Flag(flag) => Some(*flag);
+    u64: Value::Number(number) => Some(*number);
+    u32: Value::Number(number) => u32::try_from(*number).ok();
+    usize: Value::Number(number) => usize::try_from(*number).ok();
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Text(text) => text.fmt(f),
+            Value::Path(path) => path.display().fmt(f),
+            Value::Address(address) => address.fmt(f),
+            Value::Flag(flag) => flag.fmt(f),
+            Value::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_may_carry_a_unit() {
+        let kind = Kind::Bytes { min: 0, max: u64::MAX };
+        for (text, bytes) in
+            [("17", 17), ("64KiB", 64 << 10), ("16 MiB", 16 << 20), ("2GiB", 2 << 30)]
+        {
+            assert_eq!(kind.parse(text), Ok(Value::Number(bytes)), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1.5GiB", "16MB", "99999999999TiB"] {
+            assert!(kind.parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn refusal_names_the_limits() {
+        let kind = Kind::Number { min: 1, max: 10 };
+        assert_eq!(kind.parse("11"), Err("must be a number from 1 to 10".to_owned()));
+        let kind = Kind::Bytes { min: 1 << 20, max: 1 << 30 };
+        assert_eq!(kind.parse("17"), Err("must be a size from 1MiB to 1GiB".to_owned()));
+    }
+
+    #[test]
+    fn misspelt_log_level_is_refused() {
+        assert!(Kind::LogFilter.parse("info,flin_node::groups=debug").is_ok());
+        assert!(Kind::LogFilter.parse("inof").is_err());
+        assert!(Kind::LogFilter.parse("info,flin_node=loud").is_err());
+    }
+}
