@@ -5,7 +5,7 @@
 //! that allows; and partitions that share one node share few others, so that what a failed node did is
 //! spread over all that remain.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::cluster::Genesis;
 use crate::ids::NodeId;
@@ -71,8 +71,10 @@ fn choose_replicas(zones: &[usize], partitions: usize, replicas: usize) -> Vec<V
 /// Exchanges replicas between partitions, which leaves every count as it is, while that brings more
 /// zones into a partition.
 fn part_zones(zones: &[usize], sets: &mut [Vec<usize>]) {
+    let all: BTreeSet<_> = zones.iter().collect();
     for at in 0..sets.len() {
-        while let Some(place) = crowded(zones, &sets[at]) {
+        let share = sets[at].len().div_ceil(all.len());
+        while let Some(place) = crowded(zones, &sets[at], share) {
             let exchange = (0..sets.len()).filter(|other| *other != at).find_map(|other| {
                 (0..sets[other].len())
                     .find(|there| exchange_helps(zones, &sets[at], place, &sets[other], *there))
@@ -86,9 +88,10 @@ fn part_zones(zones: &[usize], sets: &mut [Vec<usize>]) {
     }
 }
 
-/// The place of a member whose zone an earlier one of the set has too.
-fn crowded(zones: &[usize], set: &[usize]) -> Option<usize> {
-    (1..set.len()).find(|at| set[..*at].iter().any(|member| zones[*member] == zones[set[*at]]))
+/// The place of a member of which more than `share` of its zone are in the set.
+fn crowded(zones: &[usize], set: &[usize], share: usize) -> Option<usize> {
+    let alike = |zone| move |member: &&usize| zones[**member] == zone;
+    (share..set.len()).find(|at| set[..*at].iter().filter(alike(zones[set[*at]])).count() >= share)
 }
 
 fn exchange_helps(zones: &[usize], a: &[usize], at: usize, b: &[usize], there: usize) -> bool {
@@ -174,7 +177,7 @@ fn chain_from(start: usize, leads: &[usize], sets: &[Vec<usize>]) -> Option<Vec<
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -236,6 +239,27 @@ mod tests {
             for nodes in place(&genesis) {
                 let used: BTreeSet<_> = nodes.iter().map(|n| zone_of(&genesis, *n)).collect();
                 prop_assert_eq!(used.len(), zone_count.min(usize::from(factor)), "{:?}", nodes);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn zones_within_their_share_never_share_a_partition(
+            partitions in 1_u16..100,
+            factor in prop::sample::select(vec![1_u8, 3, 5]),
+            zones in prop::collection::vec(0_usize..6, 5..16),
+        ) {
+            let names = ["a", "b", "c", "d", "e", "f"];
+            let size = |zone: &usize| zones.iter().filter(|other| *other == zone).count();
+            prop_assume!(zones.iter().all(|z| size(z) * usize::from(factor) < zones.len()));
+            let named: Vec<_> = zones.iter().map(|zone| names[*zone]).collect();
+            let genesis = genesis(partitions, factor, &named);
+            for nodes in place(&genesis) {
+                let used: BTreeSet<_> = nodes.iter().map(|n| zone_of(&genesis, *n)).collect();
+                prop_assert_eq!(used.len(), usize::from(factor), "{:?}", nodes);
             }
         }
     }
