@@ -161,7 +161,7 @@ fn check_append_response(inner: &eraftpb::Message, view: &View) -> Result<(), St
 
 /// A leader commits here only what was acknowledged from here; raft panics if it is not in the log.
 fn check_heartbeat(inner: &eraftpb::Message, view: &View) -> Result<(), StepError> {
-    let concerns = !view.leading && inner.term >= view.term;
+    let concerns = inner.term > view.term || (inner.term == view.term && !view.leading);
     if concerns && inner.commit > view.last {
         let (commit, last) = (LogIndex(inner.commit), LogIndex(view.last));
         return Err(StepError::LostLog { commit, last });

@@ -1,1 +1,6 @@
 //! Integration tests of the replica.
+
+mod cluster;
+mod hostile;
+mod memory_log;
+mod scripts;
