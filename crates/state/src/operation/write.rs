@@ -210,7 +210,7 @@ impl Write {
                 check_pair(key, value.as_ref().unwrap_or(&Bytes::new()))
             }
             Write::SetMany { pairs } => pairs.iter().try_for_each(|(k, v)| check_pair(k, v)),
-            Write::Delete { keys } => keys.iter().try_for_each(|key| check_key(key)),
+            Write::Delete { keys } => keys.iter().try_for_each(check_key),
             Write::GetDel { key }
             | Write::GetEx { key, .. }
             | Write::Increment { key, .. }
