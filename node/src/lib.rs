@@ -7,5 +7,10 @@
 // A test that unwraps fails with the line it stands on, which is all that a test needs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod clock;
+pub(crate) mod cluster;
 pub mod front;
+pub mod groups;
+pub mod router;
 pub mod settings;
+pub(crate) mod transport;

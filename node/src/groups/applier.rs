@@ -1,0 +1,363 @@
+//! The thread that owns the state machines.
+//!
+//! It takes whatever committed entries wait, applies them group by group, writes the effects of all of them
+//! in one engine batch, and only then answers. Reads wait until their group has applied the index that raft
+//! confirmed for them.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::ops::ControlFlow;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use flin_state::apply::Apply;
+use flin_state::cluster::{Change, ClusterState, apply_cluster};
+use flin_state::command::{Command, Committed, Content};
+use flin_state::engine::{Engine, WriteBatch};
+use flin_state::ids::{GroupId, LogIndex, Timestamp};
+use flin_state::keys::{EngineKey, GroupState, Space, group_range, space_range};
+use flin_state::log::{Entry, EntryKind};
+use flin_state::operation::{Read, Reply, Write};
+use flin_state::read::{ReadOutcome, read_all};
+use tokio::sync::oneshot;
+use tracing::debug;
+
+use super::board::Board;
+use super::group::Waiter;
+use super::mailbox::{Answer, Groups, Input};
+use super::metrics::CoreMetrics;
+use super::worker::Fatal;
+use crate::clock::Clock;
+use crate::front::requests::RequestError;
+use crate::transport::snapshot::stage_name;
+
+/// Work that may wait for the applier; the worker waits when it is full.
+pub(crate) const WORK_MAX: usize = 1_024;
+/// Work taken at a time.
+const WORK_PER_BATCH: usize = 256;
+/// Keys that one sweep of a group removes.
+const EXPIRE_PER_SWEEP: u32 = 1_000;
+
+/// One thing for the applier to do.
+pub(crate) enum Work {
+    /// Committed entries that follow what the group has applied, and who waits for some of them.
+    Commit { group: GroupId, entries: Vec<Entry>, waiters: Vec<(LogIndex, Vec<Waiter>)> },
+    /// Reads to answer once the group has applied `index`.
+    Read { group: GroupId, index: LogIndex, runs: Vec<(Vec<Read>, Answer)> },
+    /// Replace the group's state by its stage, and say what it then is.
+    Install { group: GroupId, done: SyncSender<GroupState> },
+    /// A group to keep from now on, with what it has applied.
+    Host { group: GroupId, state: GroupState },
+    /// Look for keys that are due in groups led here, and propose their removal.
+    Sweep { groups: Vec<GroupId> },
+    /// End the applier.
+    Stop,
+}
+
+/// The last index that each group has applied, of those that moved; the worker takes them when it wakes.
+#[derive(Default)]
+pub(crate) struct Marks(Mutex<BTreeMap<GroupId, LogIndex>>);
+
+impl Marks {
+    pub(crate) fn take(&self) -> BTreeMap<GroupId, LogIndex> {
+        mem::take(&mut *self.0.lock().expect(POISON))
+    }
+
+    fn put(&self, marks: impl IntoIterator<Item = (GroupId, LogIndex)>) {
+        self.0.lock().expect(POISON).extend(marks);
+    }
+}
+
+const POISON: &str = "no thread panics while it holds the marks";
+
+/// The owner of the state machines of a node.
+pub(crate) struct Applier {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) worker: Groups,
+    pub(crate) metrics: CoreMetrics,
+    pub(crate) cluster: Option<ClusterState>,
+    pub(crate) groups: BTreeMap<GroupId, Hosted>,
+}
+
+/// A group's state machine.
+pub(crate) struct Hosted {
+    pub(crate) state: GroupState,
+    parked: Vec<Parked>,
+}
+
+struct Parked {
+    index: LogIndex,
+    runs: Vec<(Vec<Read>, Answer)>,
+}
+
+impl Hosted {
+    pub(crate) fn new(state: GroupState) -> Self {
+        Hosted { state, parked: Vec::new() }
+    }
+}
+
+/// The commits of one group in a batch of work.
+#[derive(Default)]
+struct Commits {
+    entries: Vec<Entry>,
+    waiters: Vec<(LogIndex, Vec<Waiter>)>,
+}
+
+/// A reply on its way, held back until the engine has the effects.
+enum Due {
+    Replies(Answer, Vec<Reply>),
+    Changed(oneshot::Sender<Result<(), RequestError>>, Result<(), RequestError>),
+}
+
+impl Applier {
+    /// Works until told to stop or a failure that ends the node.
+    pub(crate) fn run(mut self, work: &Receiver<Work>) -> Result<(), Fatal> {
+        while let Ok(first) = work.recv() {
+            let mut commits: BTreeMap<GroupId, Commits> = BTreeMap::new();
+            let mut reads = Vec::new();
+            for item in std::iter::once(first).chain(work.try_iter().take(WORK_PER_BATCH)) {
+                match item {
+                    Work::Commit { group, entries, waiters } => {
+                        let commits = commits.entry(group).or_default();
+                        commits.entries.extend(entries);
+                        commits.waiters.extend(waiters);
+                    }
+                    Work::Read { group, index, runs } => {
+                        reads.push((group, Parked { index, runs }))
+                    }
+                    Work::Install { group, done } => {
+                        self.commit(mem::take(&mut commits))?;
+                        let state = self.install(group)?;
+                        let _ = done.send(state);
+                    }
+                    Work::Host { group, state } => {
+                        self.groups.insert(group, Hosted::new(state));
+                    }
+                    Work::Sweep { groups } => self.sweep(&groups)?,
+                    Work::Stop => return self.commit(commits),
+                }
+            }
+            let moved: Vec<GroupId> = commits.keys().copied().collect();
+            self.commit(commits)?;
+            for group in moved {
+                self.unpark(group)?;
+            }
+            for (group, parked) in reads {
+                self.read(group, parked)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies the commits of any number of groups with one write, then answers.
+    fn commit(&mut self, commits: BTreeMap<GroupId, Commits>) -> Result<(), Fatal> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let (mut out, mut due) = (WriteBatch::default(), Vec::new());
+        let mut marks = Vec::with_capacity(commits.len());
+        for (group, commits) in commits {
+            let Some(hosted) = self.groups.get_mut(&group) else { continue };
+            self.metrics.entries_applied.inc_by(commits.entries.len() as u64);
+            if group == GroupId::META {
+                let entries = commits.entries.into_iter().map(|entry| {
+                    let decode = |data: Bytes| Change::decode(&data).map_err(|e| e.to_string());
+                    decoded(group, entry, decode)
+                });
+                let entries = entries.collect::<Result<Vec<_>, Fatal>>()?;
+                let answers =
+                    apply_cluster(&mut hosted.state, &mut self.cluster, &entries, &mut out);
+                let answers = answers.into_iter().map(|answer| {
+                    answer.map_err(|rejected| RequestError::Refused(rejected.to_string()))
+                });
+                match_changes(&entries, answers, commits.waiters, &mut due);
+            } else {
+                apply_writes(&*self.engine, group, hosted, commits, &mut out, &mut due)?;
+            }
+            marks.push((group, hosted.state.applied));
+        }
+        self.engine.write(out)?;
+        if let Some(cluster) = &self.cluster {
+            self.publish(cluster);
+        }
+        self.marks.put(marks);
+        self.worker.tell(Input::Applied);
+        for due in due {
+            // Whoever waited may be gone: the write took effect all the same.
+            match due {
+                Due::Replies(answer, replies) => drop(answer.send(Ok(replies))),
+                Due::Changed(answer, result) => drop(answer.send(result)),
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&self, cluster: &ClusterState) {
+        let known = self.board.view().cluster.as_ref().map(|known| known.revision);
+        if known.is_none_or(|revision| revision < cluster.revision) {
+            self.board.set_cluster(Arc::new(cluster.clone()));
+        }
+    }
+
+    fn read(&mut self, group: GroupId, parked: Parked) -> Result<(), Fatal> {
+        let Some(hosted) = self.groups.get_mut(&group) else { return Ok(()) };
+        if hosted.state.applied < parked.index {
+            hosted.parked.push(parked);
+            return Ok(());
+        }
+        for (reads, answer) in parked.runs {
+            self.answer(group, reads, answer)?;
+        }
+        Ok(())
+    }
+
+    fn unpark(&mut self, group: GroupId) -> Result<(), Fatal> {
+        let Some(hosted) = self.groups.get_mut(&group) else { return Ok(()) };
+        let applied = hosted.state.applied;
+        let ripe: Vec<Parked> =
+            hosted.parked.extract_if(.., |parked| parked.index <= applied).collect();
+        ripe.into_iter().try_for_each(|parked| self.read(group, parked))
+    }
+
+    /// Answers a run of reads at this moment. A key that is due is removed by a command first, so that all
+    /// replicas agree on when it went; the reads are then asked again.
+    fn answer(&mut self, group: GroupId, reads: Vec<Read>, answer: Answer) -> Result<(), Fatal> {
+        let Some(hosted) = self.groups.get_mut(&group) else { return Ok(()) };
+        match read_all(&*self.engine, group, &hosted.state, self.clock.now(), &reads)? {
+            ReadOutcome::Reply(replies) => drop(answer.send(Ok(replies))),
+            ReadOutcome::ExpireFirst if !answer.is_closed() => {
+                let index = hosted.state.applied.next();
+                hosted.parked.push(Parked { index, runs: vec![(reads, answer)] });
+                self.expire(group);
+            }
+            ReadOutcome::ExpireFirst => {}
+        }
+        Ok(())
+    }
+
+    fn sweep(&self, groups: &[GroupId]) -> Result<(), Fatal> {
+        for group in groups {
+            let Some(hosted) = self.groups.get(group) else { continue };
+            let now = self.clock.now().max(hosted.state.last_time);
+            if self.first_due(*group)?.is_some_and(|due| due <= now) {
+                self.expire(*group);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the first key of a group to expire does so.
+    fn first_due(&self, group: GroupId) -> Result<Option<Timestamp>, Fatal> {
+        let (from, to) = space_range(group, Space::Expiry);
+        let mut first = None;
+        self.engine.scan(&from, &to, &mut |key, _| {
+            if let Some((_, EngineKey::Expiry(moment, _))) = EngineKey::parse(key) {
+                first = Some(moment);
+            }
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
+
+    /// Proposes the removal of what is due. Lost is lost: whoever meets the keys next does it again.
+    fn expire(&self, group: GroupId) {
+        let (answer, _) = oneshot::channel();
+        let writes = vec![Write::ExpireDue { limit: EXPIRE_PER_SWEEP }];
+        if !self.worker.tell(Input::Write { group, writes, answer }) {
+            debug!(%group, "no room to expire keys now");
+        }
+    }
+
+    fn install(&mut self, group: GroupId) -> Result<GroupState, Fatal> {
+        let (from, to) = group_range(group);
+        self.engine.install(&stage_name(group), &from, &to)?;
+        let state = GroupState::load(&*self.engine, group)?.ok_or_else(|| {
+            let what = "the snapshot carries no state of the group".to_owned();
+            Fatal::Entry { group, index: LogIndex(0), what }
+        })?;
+        if group == GroupId::META {
+            self.cluster = ClusterState::load(&*self.engine)?;
+            if let Some(cluster) = &self.cluster {
+                self.publish(cluster);
+            }
+        }
+        self.groups.insert(group, Hosted::new(state.clone()));
+        Ok(state)
+    }
+}
+
+fn decoded<C>(
+    group: GroupId,
+    entry: Entry,
+    decode: impl Fn(Bytes) -> Result<C, String>,
+) -> Result<Committed<C>, Fatal> {
+    let (index, term) = (entry.index, entry.term);
+    let broken = |what| Fatal::Entry { group, index, what };
+    let content = match entry.kind {
+        EntryKind::Configuration => {
+            return Err(broken("this version does not change configurations".into()));
+        }
+        EntryKind::Command if entry.data.is_empty() => Content::Nothing,
+        EntryKind::Command => Content::Command(decode(entry.data).map_err(broken)?),
+    };
+    Ok(Committed { index, term, content })
+}
+
+/// Gives each run of writes its part of its entry's replies.
+fn apply_writes(
+    engine: &dyn Engine,
+    group: GroupId,
+    hosted: &mut Hosted,
+    commits: Commits,
+    out: &mut WriteBatch,
+    due: &mut Vec<Due>,
+) -> Result<(), Fatal> {
+    let mut waiters = commits.waiters.into_iter().peekable();
+    let mut run = Apply::begin(engine, group, &mut hosted.state);
+    for entry in commits.entries {
+        let entry =
+            decoded(group, entry, |data| Command::decode(data).map_err(|error| error.to_string()))?;
+        let index = entry.index;
+        let mut replies = run.entry(entry)?.into_iter();
+        if let Some((_, runs)) = waiters.next_if(|(waited, _)| *waited == index) {
+            due.extend(runs.into_iter().map(|waiter| match waiter {
+                Waiter::Writes { count, answer } => {
+                    Due::Replies(answer, replies.by_ref().take(count).collect())
+                }
+                Waiter::Change(answer) => Due::Changed(answer, Ok(())),
+            }));
+        }
+        if run.is_full() {
+            // Nobody is answered yet, so writing early shows nothing too early.
+            run.finish(out);
+            engine.write(mem::take(out))?;
+            run = Apply::begin(engine, group, &mut hosted.state);
+        }
+    }
+    run.finish(out);
+    Ok(())
+}
+
+fn match_changes(
+    entries: &[Committed<Change>],
+    answers: impl Iterator<Item = Result<(), RequestError>>,
+    waiters: Vec<(LogIndex, Vec<Waiter>)>,
+    due: &mut Vec<Due>,
+) {
+    let mut waiters = waiters.into_iter().peekable();
+    for (entry, result) in entries.iter().zip(answers) {
+        let Some((_, runs)) = waiters.next_if(|(index, _)| *index == entry.index) else { continue };
+        for run in runs {
+            match run {
+                Waiter::Change(answer) => due.push(Due::Changed(answer, result.clone())),
+                waiter @ Waiter::Writes { .. } => {
+                    waiter.fail(RequestError::Refused("the meta group holds no keys".into()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Which groups this node hosts: found again at start, created when the meta state places them here.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flin_replica::{Options, Replica, reconcile};
+use flin_state::cluster::ClusterState;
+use flin_state::engine::{Engine, EngineError, WriteBatch};
+use flin_state::ids::{GroupId, NodeId, ReplicaId};
+use flin_state::keys::GroupState;
+use flin_state::log::{
+    GroupRecord, HardState, INITIAL_INDEX, INITIAL_TERM, Log, LogEdit, LogError,
+};
+use flin_state::membership::Configuration;
+
+use super::applier::Work;
+use super::group::Group;
+use super::worker::{Fatal, Ground, Timing};
+
+/// Why a group could not be hosted.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The log says that the group is hosted, the engine does not know it.
+    #[error(
+        "the log hosts replica {replica} of group {group}, but its state is gone: the data directory is \
+         damaged; remove it only if the other members are healthy, and let this one join as a new node"
+    )]
+    StateGone {
+        /// The group.
+        group: GroupId,
+        /// This node's replica.
+        replica: ReplicaId,
+    },
+    /// Raft refuses what log and engine hold.
+    #[error("restore group {group}")]
+    Replica {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        source: flin_replica::Error,
+    },
+    /// The engine failed.
+    #[error("the engine failed")]
+    Engine(#[from] EngineError),
+    /// The log failed.
+    #[error("the log failed")]
+    Log(#[from] LogError),
+}
+
+/// A group to create.
+pub(crate) struct Birth {
+    pub(crate) group: GroupId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) configuration: Configuration,
+}
+
+/// The groups that `state` places on `node` and that are not there yet.
+pub(crate) fn missing(
+    state: &ClusterState,
+    node: NodeId,
+    hosted: &BTreeMap<GroupId, Group>,
+) -> Vec<Birth> {
+    let placed = state.groups_on(node).filter(|(group, _)| !hosted.contains_key(group));
+    placed
+        .map(|(group, replica)| Birth {
+            group,
+            replica,
+            configuration: state.first_configuration(group),
+        })
+        .collect()
+}
+
+/// The replica that should lead a group.
+pub(crate) fn preferred(state: &ClusterState, group: GroupId) -> Option<ReplicaId> {
+    state.replicas_of(group).first().map(|placement| placement.replica)
+}
+
+/// Writes the first state of new groups, durably: the engine first, so that a group that the log knows
+/// always has a state. Repeating it after a crash is harmless until the log knows the group.
+pub(crate) fn establish(
+    engine: &dyn Engine,
+    log: &dyn Log,
+    births: &[Birth],
+) -> Result<Vec<GroupState>, HostError> {
+    let mut batch = WriteBatch::default();
+    let states: Vec<GroupState> =
+        births.iter().map(|birth| GroupState::initial(birth.configuration.clone())).collect();
+    for (birth, state) in births.iter().zip(&states) {
+        state.save(birth.group, &mut batch);
+    }
+    engine.write(batch)?;
+    engine.flush()?;
+    let edits = births.iter().flat_map(|birth| {
+        let hard_state =
+            HardState { term: INITIAL_TERM, vote: ReplicaId(0), commit: INITIAL_INDEX };
+        [
+            LogEdit::Create {
+                group: birth.group,
+                replica: birth.replica,
+                index: INITIAL_INDEX,
+                term: INITIAL_TERM,
+            },
+            LogEdit::HardState { group: birth.group, state: hard_state },
+        ]
+    });
+    log.write(&edits.collect::<Vec<_>>())?;
+    log.sync()?;
+    Ok(states)
+}
+
+/// Creates new groups while the node runs.
+pub(crate) fn create(ground: &Ground, births: &[Birth]) -> Result<Vec<(GroupId, Group)>, Fatal> {
+    let states = establish(&*ground.engine, &*ground.log, births)?;
+    let mut created = Vec::with_capacity(births.len());
+    for (birth, state) in births.iter().zip(states) {
+        let group = restore_one(
+            &ground.log,
+            ground.timing,
+            ground.seed,
+            birth.group,
+            birth.replica,
+            &state,
+        )?;
+        ground
+            .work
+            .send(Work::Host { group: birth.group, state })
+            .map_err(|_| Fatal::ApplierGone)?;
+        created.push((birth.group, group));
+    }
+    Ok(created)
+}
+
+/// What a node finds at start.
+pub(crate) struct Found {
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) states: BTreeMap<GroupId, GroupState>,
+}
+
+/// Finds the groups that this node hosts. A crash between engine and log leaves at most the log behind an
+/// installed snapshot, which is mended here; anything else that does not fit is refused.
+pub(crate) fn restore(
+    engine: &dyn Engine,
+    log: &Arc<dyn Log>,
+    timing: Timing,
+    seed: u64,
+) -> Result<Found, HostError> {
+    let mut found = Found { groups: BTreeMap::new(), states: BTreeMap::new() };
+    for (group, record) in log.groups() {
+        let GroupRecord::Hosted(replica) = record else { continue };
+        let state =
+            GroupState::load(engine, group)?.ok_or(HostError::StateGone { group, replica })?;
+        let mending = reconcile(&**log, group, state.applied, state.applied_term)
+            .map_err(|source| HostError::Replica { group, source })?;
+        if let Some(edit) = mending {
+            log.write(&[edit])?;
+            log.sync()?;
+        }
+        found.groups.insert(group, restore_one(log, timing, seed, group, replica, &state)?);
+        found.states.insert(group, state);
+    }
+    Ok(found)
+}
+
+fn restore_one(
+    log: &Arc<dyn Log>,
+    timing: Timing,
+    seed: u64,
+    group: GroupId,
+    replica: ReplicaId,
+    state: &GroupState,
+) -> Result<Group, HostError> {
+    let options = Options {
+        election_ticks: timing.election_ticks,
+        heartbeat_ticks: timing.heartbeat_ticks,
+        ..Options::new(group, replica, seed ^ replica.0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    };
+    let configuration = state.configuration.clone();
+    let restored = Replica::restore(options, log.clone(), configuration.clone(), state.applied)
+        .map_err(|source| HostError::Replica { group, source })?;
+    Ok(Group::new(replica, restored, configuration, state.applied))
+}

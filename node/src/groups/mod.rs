@@ -1,0 +1,30 @@
+//! The raft groups that a node hosts, and the two threads that drive them.
+//!
+//! The **worker** owns every replica and the log. It takes whatever waits in its mailbox, lets raft step,
+//! and then does one *round* for all groups that have something to do: messages that may leave before the
+//! disk, one record in the shared log, one fdatasync, messages that had to wait for it, and the committed
+//! entries on their way to the **applier**, which owns the state machines. The applier answers whoever
+//! waits for a write it applied, and reads at the index that raft confirmed for them.
+//!
+//! What must never happen, and where it is prevented:
+//! - an acknowledgement or a vote before the sync that makes it durable: [`round`];
+//! - an effect without its applied index, or the other way round: [`applier`] writes both in one batch;
+//! - a reply "not done" for a write that may be done: [`pending`] decides by index and term alone;
+//! - truncating the log above what the engine would keep in a power loss: [`upkeep`].
+
+mod admission;
+pub(crate) mod applier;
+mod balance;
+pub(crate) mod board;
+mod group;
+pub(crate) mod hosting;
+pub(crate) mod mailbox;
+pub(crate) mod metrics;
+mod pending;
+mod reporting;
+mod round;
+mod upkeep;
+pub(crate) mod worker;
+
+pub use mailbox::Groups;
+pub(crate) use upkeep::upkeep;

@@ -1,0 +1,277 @@
+//! The thread that owns the replicas and the log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
+
+use flin_replica::Message;
+use flin_state::cluster::ClusterState;
+use flin_state::engine::{Engine, EngineError};
+use flin_state::ids::{GroupId, LogIndex, NodeId};
+use flin_state::log::{Log, LogError};
+use tracing::{debug, info};
+
+use super::applier::{Marks, Work};
+use super::board::Board;
+use super::group::{Confirmation, Group, ReadRun};
+use super::hosting::{self, HostError};
+use super::mailbox::Input;
+use super::metrics::CoreMetrics;
+use crate::clock::Clock;
+use crate::front::requests::RequestError;
+
+/// Inputs taken before a round begins, so that a flood cannot starve the disk.
+const INPUTS_PER_ROUND: usize = 4_096;
+
+/// A failure that ends the node: it cannot promise anything any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Fatal {
+    /// The log failed.
+    #[error("the log failed")]
+    Log(#[from] LogError),
+    /// The engine failed.
+    #[error("the engine failed")]
+    Engine(#[from] EngineError),
+    /// A replica failed.
+    #[error("raft of group {group} failed")]
+    Replica {
+        /// The group.
+        group: GroupId,
+        /// Why.
+        source: flin_replica::Error,
+    },
+    /// A group could not be hosted.
+    #[error("host a group")]
+    Host(#[from] HostError),
+    /// The applier ended first, for a reason of its own.
+    #[error("the applier ended")]
+    ApplierGone,
+    /// A committed entry cannot be read: a newer version wrote it, or it is damaged.
+    #[error("entry {index} of group {group} cannot be applied: {what}")]
+    Entry {
+        /// The group.
+        group: GroupId,
+        /// The entry.
+        index: LogIndex,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Where the worker's messages go. Both are taken at once and may be lost.
+pub(crate) trait Outbox: Send {
+    /// Queues messages for one node; false when they are lost.
+    fn post(&self, node: NodeId, messages: Vec<Message>) -> bool;
+
+    /// Begins to send a group's state to the replica that `message` announces it to.
+    fn send_snapshot(&self, node: NodeId, message: Message);
+}
+
+/// How the worker's groups run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timing {
+    /// The length of a raft tick.
+    pub(crate) tick: Duration,
+    pub(crate) election_ticks: u32,
+    pub(crate) heartbeat_ticks: u32,
+}
+
+/// What the worker stands on: every one a seam.
+pub(crate) struct Ground {
+    pub(crate) node: NodeId,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) outbox: Box<dyn Outbox>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) work: SyncSender<Work>,
+    pub(crate) metrics: CoreMetrics,
+    pub(crate) timing: Timing,
+    /// Seeds the election timeouts.
+    pub(crate) seed: u64,
+}
+
+/// The owner of all groups of a node.
+pub(crate) struct Worker {
+    pub(crate) ground: Ground,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// Groups that may have something to do in the next round.
+    pub(crate) dirty: BTreeSet<GroupId>,
+    pub(crate) cluster: Option<Arc<ClusterState>>,
+    /// Peers that hand their leaderships over.
+    pub(crate) leaving: BTreeSet<NodeId>,
+    /// Whether this node does.
+    pub(crate) stepping_down: bool,
+    /// Messages of the round, by node.
+    pub(crate) outgoing: BTreeMap<NodeId, Vec<Message>>,
+    pub(crate) tick: u64,
+    /// Whether to tell the peers what this node leads at the next tick.
+    pub(crate) report_due: bool,
+    next_context: u64,
+    stopped: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(ground: Ground, groups: BTreeMap<GroupId, Group>) -> Self {
+        let dirty = groups.keys().copied().collect();
+        Worker {
+            ground,
+            groups,
+            dirty,
+            cluster: None,
+            leaving: BTreeSet::new(),
+            stepping_down: false,
+            outgoing: BTreeMap::new(),
+            tick: 0,
+            report_due: true,
+            next_context: 0,
+            stopped: false,
+        }
+    }
+
+    /// Works until told to stop or a failure that ends the node.
+    pub(crate) fn run(mut self, inputs: &Receiver<Input>) -> Result<(), Fatal> {
+        let tick_ms = u64::try_from(self.ground.timing.tick.as_millis()).unwrap_or(u64::MAX);
+        let mut next_tick_ms = self.ground.clock.monotonic_ms() + tick_ms;
+        while !self.stopped {
+            let idle_ms = if self.dirty.is_empty() {
+                next_tick_ms.saturating_sub(self.ground.clock.monotonic_ms())
+            } else {
+                0
+            };
+            match inputs.recv_timeout(Duration::from_millis(idle_ms)) {
+                Ok(input) => {
+                    self.take(input)?;
+                    let waiting = inputs.try_iter().take(INPUTS_PER_ROUND);
+                    waiting.map(|input| self.take(input)).collect::<Result<(), Fatal>>()?;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            let now_ms = self.ground.clock.monotonic_ms();
+            if now_ms >= next_tick_ms {
+                // One tick per wake-up: after a pause, a burst of ticks would depose healthy leaders.
+                next_tick_ms = now_ms + tick_ms;
+                self.tick();
+            }
+            self.round()?;
+        }
+        Ok(())
+    }
+
+    /// A context for a question to raft, greater than every one before.
+    pub(crate) fn fresh_context(&mut self) -> u64 {
+        self.next_context += 1;
+        self.next_context
+    }
+
+    pub(crate) fn take(&mut self, input: Input) -> Result<(), Fatal> {
+        match input {
+            Input::Messages(messages) => messages.into_iter().for_each(|m| self.step(m)),
+            Input::Write { group, writes, answer } => match self.leading(group) {
+                Ok(hosted) => hosted.writes.push((writes, answer)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
+            Input::Read { group, reads, answer } => {
+                let since = self.tick;
+                match self.leading(group) {
+                    Ok(hosted) => hosted.reads.push(ReadRun { reads, answer, since }),
+                    Err(error) => drop(answer.send(Err(error))),
+                }
+            }
+            Input::Change { change, answer } => match self.leading(GroupId::META) {
+                Ok(hosted) => hosted.changes.push((change, answer)),
+                Err(error) => drop(answer.send(Err(error))),
+            },
+            Input::Applied => self.note_applied(),
+            Input::Staged { message, done } => self.offer_snapshot(message, done)?,
+            Input::SnapshotSent { group, to, delivered } => {
+                if let Some(hosted) = self.groups.get_mut(&group) {
+                    hosted.replica.report_snapshot(to, delivered);
+                    self.dirty.insert(group);
+                }
+            }
+            Input::Unreachable(node) => self.report_unreachable(node),
+            Input::Cluster(state) => self.adopt(state)?,
+            Input::Leaving { node, leaving: true } => drop(self.leaving.insert(node)),
+            Input::Leaving { node, leaving: false } => drop(self.leaving.remove(&node)),
+            Input::Durable(durable) => self.compact(&durable)?,
+            Input::StepDown { undo } => self.step_down(undo),
+            Input::Stop => self.stopped = true,
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, message: Message) {
+        let group = message.group;
+        let Some(hosted) = self.groups.get_mut(&group) else { return };
+        self.dirty.insert(group);
+        if let Err(error) = hosted.replica.step(message) {
+            self.ground.metrics.messages_refused.inc();
+            debug!(%group, %error, "dropped a raft message");
+        }
+    }
+
+    /// The group, if this node leads it; it then has something to do.
+    fn leading(&mut self, group: GroupId) -> Result<&mut Group, RequestError> {
+        let Some(hosted) = self.groups.get_mut(&group) else {
+            return Err(RequestError::NotHere {
+                leader: self.ground.board.leadership(group).leader,
+            });
+        };
+        if !hosted.leads() {
+            return Err(hosted.not_here());
+        }
+        self.dirty.insert(group);
+        Ok(hosted)
+    }
+
+    fn note_applied(&mut self) {
+        for (group, applied) in self.ground.marks.take() {
+            let Some(hosted) = self.groups.get_mut(&group) else { continue };
+            hosted.applied = applied;
+            hosted.replica.applied(applied);
+            if let Confirmation::Index(index) = hosted.confirmation
+                && applied >= index
+            {
+                hosted.confirmation = Confirmation::Done;
+            }
+            self.dirty.insert(group);
+        }
+    }
+
+    fn report_unreachable(&mut self, node: NodeId) {
+        for (group, hosted) in &mut self.groups {
+            if let Some(replica) = hosted.configuration.replica_on(node)
+                && hosted.leads()
+            {
+                hosted.replica.report_unreachable(replica);
+                self.dirty.insert(*group);
+            }
+        }
+    }
+
+    /// Hosts what the meta state places on this node, and learns who should lead.
+    fn adopt(&mut self, state: Arc<ClusterState>) -> Result<(), Fatal> {
+        let missing = hosting::missing(&state, self.ground.node, &self.groups);
+        if !missing.is_empty() {
+            let hosted = hosting::create(&self.ground, &missing)?;
+            info!(partitions = hosted.len(), "hosting the partitions placed on this node");
+            for (group, mut hosted) in hosted {
+                // The preferred leader need not wait for an election timeout to pass.
+                if hosting::preferred(&state, group) == Some(hosted.id) {
+                    hosted.replica.campaign();
+                }
+                self.dirty.insert(group);
+                self.groups.insert(group, hosted);
+            }
+        }
+        for (group, hosted) in &mut self.groups {
+            hosted.preferred = hosting::preferred(&state, *group);
+        }
+        self.cluster = Some(state);
+        Ok(())
+    }
+}

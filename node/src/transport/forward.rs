@@ -1,0 +1,156 @@
+//! Commands that this node takes in for partitions that a peer leads.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use flin_proto::peer::forward_request::Request as Body;
+use flin_proto::peer::forward_result::Result as Outcome;
+use flin_proto::peer::peer_client::PeerClient;
+use flin_proto::peer::{ForwardBatch, ForwardRequest, ForwardResults};
+use flin_state::ids::GroupId;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+use tracing::debug;
+
+use super::peers::Link;
+use super::{MESSAGE_BYTES_MAX, RECONNECT_DELAY, connect};
+
+/// Requests that may wait for the connection to one peer; beyond it callers are told to try later.
+pub(crate) const WAITING_MAX: usize = 4_096;
+/// Requests gathered into one batch.
+const BATCH_REQUESTS_MAX: usize = 256;
+/// Requests sent whose results are outstanding; beyond it no more are taken from the queue.
+const IN_FLIGHT_MAX: usize = 16_384;
+/// Batches that may wait for the connection.
+const BATCHES_MAX: usize = 8;
+
+/// A run of operations on its way to a peer.
+pub(crate) struct Forwarded {
+    pub(crate) group: GroupId,
+    pub(crate) run: Run,
+    pub(crate) answer: oneshot::Sender<Result<Outcome, Lost>>,
+}
+
+/// Encoded operations.
+pub(crate) enum Run {
+    Writes(Bytes),
+    Reads(Bytes),
+    /// A change of the meta state.
+    Change(Bytes),
+}
+
+/// Why there is no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It never left this node.
+    NotSent,
+    /// It left, and the connection broke before the outcome came.
+    Sent,
+}
+
+/// Carries requests to the peer of `link` until it is told to stop, connecting as often as it takes.
+pub(crate) async fn carry(link: Link, mut requests: mpsc::Receiver<Forwarded>) {
+    while !link.stop.is_cancelled() {
+        match connect(&link.peer.address()).await {
+            Ok(channel) => exchange(&link, channel, &mut requests).await,
+            Err(error) => debug!(peer = %link.peer.node, %error, "cannot forward to peer"),
+        }
+        refuse_waiting(&link, &mut requests).await;
+    }
+}
+
+/// While there is no connection, waiting requests are told at once that they did not leave.
+async fn refuse_waiting(link: &Link, requests: &mut mpsc::Receiver<Forwarded>) {
+    let end = tokio::time::sleep(RECONNECT_DELAY);
+    tokio::pin!(end);
+    loop {
+        tokio::select! {
+            () = &mut end => return,
+            () = link.stop.cancelled() => return,
+            Some(request) = requests.recv() => drop(request.answer.send(Err(Lost::NotSent))),
+        }
+    }
+}
+
+async fn exchange(link: &Link, channel: Channel, requests: &mut mpsc::Receiver<Forwarded>) {
+    let (batches, stream) = mpsc::channel(BATCHES_MAX);
+    let mut client = PeerClient::new(channel)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let call =
+        client.forward(link.credentials.request(link.peer.node, ReceiverStream::new(stream)));
+    let mut results = match call.await {
+        Ok(response) => response.into_inner(),
+        Err(status) => {
+            debug!(peer = %link.peer.node, reason = %status.message(), "peer refuses forwarding");
+            return;
+        }
+    };
+    // Everything in `sent` may have reached the peer: when this function returns, its answers say so.
+    let mut sent = Unanswered::default();
+    let mut waiting = Vec::with_capacity(BATCH_REQUESTS_MAX);
+    loop {
+        tokio::select! {
+            () = link.stop.cancelled() => return,
+            message = results.message() => match message {
+                Ok(Some(results)) => sent.answer(results),
+                Ok(None) | Err(_) => return,
+            },
+            permit = batches.reserve(), if !waiting.is_empty() => {
+                let Ok(permit) = permit else { break };
+                permit.send(sent.batch(&mut waiting));
+            }
+            // A receiver that is closed for ever yields 0 here; the node is then stopping.
+            n = requests.recv_many(&mut waiting, BATCH_REQUESTS_MAX),
+                if waiting.is_empty() && sent.answers.len() < IN_FLIGHT_MAX =>
+            {
+                if n == 0 { return }
+            }
+        }
+    }
+    for request in waiting {
+        let _ = request.answer.send(Err(Lost::NotSent));
+    }
+}
+
+/// The requests whose results are outstanding; dropped, they answer that they were lost after sending.
+#[derive(Default)]
+struct Unanswered {
+    next_id: u64,
+    answers: BTreeMap<u64, oneshot::Sender<Result<Outcome, Lost>>>,
+}
+
+impl Unanswered {
+    fn batch(&mut self, waiting: &mut Vec<Forwarded>) -> ForwardBatch {
+        let requests = waiting.drain(..).map(|request| {
+            self.next_id += 1;
+            self.answers.insert(self.next_id, request.answer);
+            let body = match request.run {
+                Run::Writes(bytes) => Body::Write(bytes),
+                Run::Reads(bytes) => Body::Read(bytes),
+                Run::Change(bytes) => Body::Change(bytes),
+            };
+            let group = u32::from(request.group.0);
+            ForwardRequest { id: self.next_id, group, request: Some(body) }
+        });
+        ForwardBatch { requests: requests.collect() }
+    }
+
+    fn answer(&mut self, results: ForwardResults) {
+        for result in results.results {
+            if let (Some(answer), Some(outcome)) = (self.answers.remove(&result.id), result.result)
+            {
+                let _ = answer.send(Ok(outcome));
+            }
+        }
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        for answer in std::mem::take(&mut self.answers).into_values() {
+            let _ = answer.send(Err(Lost::Sent));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! What nodes say to each other, over gRPC on the peer port.
+//!
+//! One stream per pair of nodes and direction carries the raft messages of all groups ([`raft`]), another
+//! the commands that one node takes in for another ([`forward`]); snapshots travel on connections of their
+//! own ([`snapshot`]). Every call names cluster, sender and receiver and proves the peer secret
+//! ([`handshake`]); [`server`] answers them.
+
+pub(crate) mod forward;
+pub(crate) mod handshake;
+pub(crate) mod peers;
+pub(crate) mod raft;
+pub(crate) mod server;
+pub(crate) mod snapshot;
+
+use std::time::Duration;
+
+use tonic::transport::{Channel, Endpoint};
+
+/// Largest gRPC message between nodes: a batch of writes of 16 MiB values must fit.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// The windows of HTTP/2 are opened wide: tonic's defaults throttle bulk transfer.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+/// All streams of a connection together.
+pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+
+/// How long to wait before a lost peer is called again.
+pub(crate) const RECONNECT_DELAY: Duration = Duration::from_millis(200);
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Connects to a peer at `address`, host and port.
+pub(crate) async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {
+    Endpoint::from_shared(format!("http://{address}"))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .tcp_nodelay(true)
+        .connect()
+        .await
+}

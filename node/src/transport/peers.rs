@@ -1,0 +1,131 @@
+//! The other nodes: where they are, and the mailboxes of the tasks that talk to them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use flin_replica::Message;
+use flin_state::cluster::ClusterState;
+use flin_state::ids::NodeId;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::forward::{self, Forwarded};
+use super::handshake::Credentials;
+use super::raft;
+use crate::groups::Groups;
+use crate::groups::board::Board;
+
+/// Rounds of raft messages that may wait for one peer; a full outbox loses messages, as raft allows.
+const OUTBOX_ROUNDS_MAX: usize = 256;
+
+/// The peers of a node. Tasks start when a node is first named and end with the token.
+pub(crate) struct Peers {
+    pub(crate) credentials: Arc<Credentials>,
+    board: Arc<Board>,
+    groups: Groups,
+    known: RwLock<BTreeMap<NodeId, Arc<Peer>>>,
+    runtime: tokio::runtime::Handle,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// One other node.
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    address: RwLock<String>,
+    outbox: mpsc::Sender<Vec<Message>>,
+    forward: mpsc::Sender<Forwarded>,
+}
+
+impl Peer {
+    /// Where it listens for peers, host and port.
+    pub(crate) fn address(&self) -> String {
+        self.address.read().expect(POISON).clone()
+    }
+}
+
+impl Peers {
+    pub(crate) fn new(
+        credentials: Arc<Credentials>,
+        board: Arc<Board>,
+        groups: Groups,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
+        let runtime = tokio::runtime::Handle::current();
+        Arc::new(Peers {
+            credentials,
+            board,
+            groups,
+            known: RwLock::default(),
+            runtime,
+            tasks,
+            stop,
+        })
+    }
+
+    /// Learns the addresses of `members`, and starts to talk to those not known before.
+    pub(crate) fn meet(&self, members: impl IntoIterator<Item = (NodeId, String)>) {
+        for (node, address) in members {
+            if node == self.credentials.node {
+                continue;
+            }
+            let mut known = self.known.write().expect(POISON);
+            if let Some(peer) = known.get(&node) {
+                *peer.address.write().expect(POISON) = address;
+                continue;
+            }
+            let (outbox, messages) = mpsc::channel(OUTBOX_ROUNDS_MAX);
+            let (forward, requests) = mpsc::channel(forward::WAITING_MAX);
+            let peer = Arc::new(Peer { node, address: RwLock::new(address), outbox, forward });
+            known.insert(node, peer.clone());
+            let link = Link {
+                peer: peer.clone(),
+                credentials: self.credentials.clone(),
+                board: self.board.clone(),
+                groups: self.groups.clone(),
+                stop: self.stop.clone(),
+            };
+            self.tasks.spawn_on(raft::carry(link.clone(), messages), &self.runtime);
+            self.tasks.spawn_on(forward::carry(link, requests), &self.runtime);
+        }
+    }
+
+    /// Learns the members of a meta state.
+    pub(crate) fn meet_members(&self, state: &ClusterState) {
+        self.meet(state.members.iter().map(|(node, member)| (*node, member.peer_address.clone())));
+    }
+
+    pub(crate) fn get(&self, node: NodeId) -> Option<Arc<Peer>> {
+        self.known.read().expect(POISON).get(&node).cloned()
+    }
+
+    /// Queues a round of raft messages for `node`; returns false when they are lost.
+    pub(crate) fn post(&self, node: NodeId, messages: Vec<Message>) -> bool {
+        self.get(node).is_some_and(|peer| peer.outbox.try_send(messages).is_ok())
+    }
+
+    /// Queues a request for `node`; gives it back when it cannot be taken.
+    pub(crate) fn forward(&self, node: NodeId, request: Forwarded) -> Result<(), Forwarded> {
+        match self.get(node) {
+            Some(peer) => peer.forward.try_send(request).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(request)
+                | mpsc::error::TrySendError::Closed(request) => request,
+            }),
+            None => Err(request),
+        }
+    }
+}
+
+/// What a task that talks to one peer needs.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) peer: Arc<Peer>,
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) groups: Groups,
+    pub(crate) stop: CancellationToken,
+}
+
+const POISON: &str = "no thread panics while it holds the peers";

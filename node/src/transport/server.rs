@@ -1,0 +1,186 @@
+//! What this node answers to its peers.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use flin_proto::peer::forward_request::Request as Body;
+use flin_proto::peer::forward_result::Result as Outcome;
+use flin_proto::peer::peer_server::Peer;
+use flin_proto::peer::{
+    ClusterState as WireState, ForwardBatch, ForwardRequest, ForwardResult, ForwardResults,
+    RaftBatch, RaftEnd, SnapshotFrame, SnapshotResult, WatchClusterRequest,
+};
+use flin_replica::Message;
+use flin_state::ids::{GroupId, NodeId};
+use flin_state::operation::{Read, Reply, Write};
+use futures::stream::FuturesUnordered;
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::{ReceiverStream, WatchStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::warn;
+
+use super::handshake::Credentials;
+use super::raft::unwire;
+use super::snapshot::SnapshotReceiver;
+use crate::clock::Clock;
+use crate::front::requests::RequestError;
+use crate::groups::Groups;
+use crate::groups::board::Board;
+use crate::groups::mailbox::Input;
+
+/// Forwarded requests of one peer being worked on; beyond it the stream is not read.
+const FORWARDED_MAX: usize = 16_384;
+/// Results gathered into one answer.
+const RESULTS_MAX: usize = 256;
+/// Answers that may wait for the connection.
+const ANSWERS_MAX: usize = 8;
+
+/// The service behind the peer port.
+pub(crate) struct PeerService {
+    pub(crate) credentials: Arc<Credentials>,
+    pub(crate) groups: Groups,
+    pub(crate) board: Arc<Board>,
+    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Ends the streams, which would outlive a graceful shutdown.
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    type ForwardStream = Answers<ForwardResults>;
+    type WatchClusterStream = Answers<WireState>;
+
+    async fn raft(
+        &self,
+        request: Request<Streaming<RaftBatch>>,
+    ) -> Result<Response<RaftEnd>, Status> {
+        let from = self.credentials.check(request.metadata())?;
+        let mut stream = request.into_inner();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(Status::unavailable("the node is stopping")),
+                batch = stream.message() => match batch? {
+                    Some(batch) => self.take(from, batch),
+                    None => return Ok(Response::new(RaftEnd {})),
+                }
+            }
+        }
+    }
+
+    async fn forward(
+        &self,
+        request: Request<Streaming<ForwardBatch>>,
+    ) -> Result<Response<Self::ForwardStream>, Status> {
+        self.credentials.check(request.metadata())?;
+        let (answers, stream) = mpsc::channel(ANSWERS_MAX);
+        let work = serve_forwarded(self.groups.clone(), request.into_inner(), answers);
+        let stop = self.stop.clone();
+        // The task ends when the peer or this node does: each ends one of its two streams.
+        self.tasks.spawn(async move { stop.run_until_cancelled_owned(work).await });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<SnapshotFrame>>,
+    ) -> Result<Response<SnapshotResult>, Status> {
+        let from = self.credentials.check(request.metadata())?;
+        let received = self.snapshots.receive(request.into_inner()).await;
+        if let Err(status) = &received {
+            warn!(peer = %from, reason = %status.message(), "a snapshot was not taken");
+        }
+        received.map(|()| Response::new(SnapshotResult {}))
+    }
+
+    async fn watch_cluster(
+        &self,
+        request: Request<WatchClusterRequest>,
+    ) -> Result<Response<Self::WatchClusterStream>, Status> {
+        self.credentials.check(request.metadata())?;
+        let states = WatchStream::new(self.board.cluster()).filter_map(|state| async move {
+            let state = state?;
+            let json = serde_json::to_vec(&*state).map_err(|e| Status::internal(e.to_string()));
+            Some(json.map(|json| WireState { revision: state.revision, json: json.into() }))
+        });
+        let stopped = self.stop.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(states.take_until(stopped))))
+    }
+}
+
+impl PeerService {
+    fn take(&self, from: NodeId, batch: RaftBatch) {
+        if let Some(report) = &batch.report
+            && report.node_id == from.0
+        {
+            self.board.hear(report, self.clock.monotonic_ms());
+            self.groups.tell(Input::Leaving { node: from, leaving: report.leaving });
+        }
+        let messages: Vec<Message> = batch.messages.into_iter().filter_map(unwire).collect();
+        // A full mailbox loses them: raft sends again, and slows down meanwhile.
+        if !messages.is_empty() {
+            self.groups.tell(Input::Messages(messages));
+        }
+    }
+}
+
+async fn serve_forwarded(
+    groups: Groups,
+    mut requests: Streaming<ForwardBatch>,
+    answers: mpsc::Sender<Result<ForwardResults, Status>>,
+) {
+    let mut working = FuturesUnordered::new();
+    let mut results = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(result) = working.next(), if results.len() < RESULTS_MAX => results.push(result),
+            permit = answers.reserve(), if !results.is_empty() => {
+                let Ok(permit) = permit else { return };
+                permit.send(Ok(ForwardResults { results: std::mem::take(&mut results) }));
+            }
+            batch = requests.message(), if working.len() < FORWARDED_MAX => match batch {
+                Ok(Some(batch)) => working.extend(batch.requests.into_iter().map(|r| serve(&groups, r))),
+                Ok(None) | Err(_) => return,
+            },
+        }
+    }
+}
+
+async fn serve(groups: &Groups, request: ForwardRequest) -> ForwardResult {
+    let malformed = |what: String| Outcome::Refused(format!("malformed forwarded request: {what}"));
+    let outcome = match (u16::try_from(request.group).map(GroupId), request.request) {
+        (Ok(group), Some(Body::Write(bytes))) => match Write::decode_all(bytes) {
+            Ok(writes) => outcome(groups.write(group, writes).await),
+            Err(error) => malformed(error.to_string()),
+        },
+        (Ok(group), Some(Body::Read(bytes))) => match Read::decode_all(bytes) {
+            Ok(reads) => outcome(groups.read(group, reads).await),
+            Err(error) => malformed(error.to_string()),
+        },
+        (Ok(GroupId::META), Some(Body::Change(json))) => match serde_json::from_slice(&json) {
+            Ok(change) => outcome(groups.change(change).await.map(|()| vec![Reply::Ok])),
+            Err(error) => malformed(error.to_string()),
+        },
+        _ => malformed("no operation of a known kind".into()),
+    };
+    ForwardResult { id: request.id, result: Some(outcome) }
+}
+
+fn outcome(result: Result<Vec<Reply>, RequestError>) -> Outcome {
+    match result {
+        Ok(replies) => Outcome::Reply(Reply::encode_all(&replies)),
+        Err(RequestError::NotHere { leader }) => {
+            Outcome::NotLeader(leader.map_or(0, |node| node.0))
+        }
+        Err(RequestError::TryLater(words)) => Outcome::TryLater(words),
+        Err(RequestError::Unknown(words)) => Outcome::Unknown(words),
+        Err(RequestError::Refused(words)) => Outcome::Refused(words),
+    }
+}
