@@ -1,0 +1,118 @@
+//! `cargo xtask test`: every check there is, in three tiers, ending in one plain line.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::{bench, up};
+use crate::cargo::cargo;
+use crate::chart;
+use crate::generated;
+use crate::gotools;
+use crate::libtest::{self, Tests};
+use crate::packages::{self, Purpose};
+use crate::progress::{Progress, Step};
+use crate::rocksdb;
+use crate::shell::{Run, run};
+use crate::stages::Stages;
+use crate::tidy;
+use crate::workspace::Workspace;
+
+/// The packages that need neither RocksDB nor Kubernetes.
+const PURE: [&str; 5] = ["flin-state", "flin-replica", "flin-resp", "flin-check", "flin-engine"];
+
+/// How much to test.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only what needs no RocksDB and no cluster: seconds
+    #[arg(long, conflicts_with = "long")]
+    fast: bool,
+    /// Also the soaks and the benchmarks
+    #[arg(long)]
+    long: bool,
+}
+
+pub(crate) fn test(workspace: &Workspace, options: Options) -> Result<ExitCode> {
+    let progress = Progress::start(workspace);
+    println!("cargo xtask test (logs are in {})", workspace.cache.join("log").display());
+    let mut stages = Stages::new(&progress);
+    stages.check("format", |step| format(workspace, step));
+    stages.check("tidy", |_| tidy::check(&workspace.root));
+    if options.fast {
+        stages.tests("pure tests", |step| {
+            let tests = cargo(workspace)?.args(["test", "--release", "--no-default-features"]);
+            counted(tests.args(PURE.iter().flat_map(|name| ["--package", name])), step)
+        });
+        stages.tests("xtask tests", |step| own_tests(workspace, step));
+    } else {
+        all(workspace, &mut stages, &progress, options.long);
+    }
+    println!("\n{}", stages.summary("test"));
+    Ok(if stages.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn all(workspace: &Workspace, stages: &mut Stages<'_>, progress: &Progress, long: bool) {
+    let ready = stages.check("packages", |step| packages::ensure(step, Purpose::Cluster))
+        && stages.check("RocksDB library", |step| rocksdb::ensure(workspace, step));
+    if !ready {
+        stages.skip("everything else", "the machine is not ready");
+        return;
+    }
+    stages.check("clippy", |step| clippy(workspace, step));
+    stages.tests("workspace tests", |step| {
+        let tests =
+            cargo(workspace)?.args(["test", "--release", "--workspace", "--exclude", "xtask"]);
+        counted(tests, step)
+    });
+    stages.tests("xtask tests", |step| own_tests(workspace, step));
+    stages.check("generated files", |step| generated::compare(workspace, step));
+    if stages.check("helm", |step| gotools::ensure_helm(workspace, step)) {
+        stages.check("helm lint", |step| chart::lint(workspace, step));
+        stages.check("chart snapshots", |_| chart::compare_snapshots(workspace));
+    } else {
+        stages.skip("chart", "helm is missing");
+    }
+    if !stages.group("up", || up::bring_up(workspace, progress)) {
+        stages.skip("scenarios", "there is no cluster to run them in");
+        return;
+    }
+    stages.tests("scenarios", |step| scenarios(workspace, step, &[]));
+    if long {
+        stages.tests("soaks", |step| scenarios(workspace, step, &["--long"]));
+        stages.group("benchmarks", || bench::run_in(workspace, progress, &bench::Options::long()));
+    }
+}
+
+fn format(workspace: &Workspace, step: &Step) -> Result<()> {
+    run("cargo").dir(&workspace.root).args(["fmt", "--all", "--check"]).logged(step.log())
+}
+
+fn clippy(workspace: &Workspace, step: &Step) -> Result<()> {
+    cargo(workspace)?
+        .args(["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"])
+        .logged(step.log())
+}
+
+/// The tests of this program, in the profile that it is built in.
+fn own_tests(workspace: &Workspace, step: &Step) -> Result<Tests> {
+    counted(cargo(workspace)?.args(["test", "--package", "xtask"]), step)
+}
+
+fn scenarios(workspace: &Workspace, step: &Step, more: &[&str]) -> Result<Tests> {
+    counted(run(workspace.binary("flin-e2e")).dir(&workspace.root).arg("run").args(more), step)
+}
+
+/// Runs tests to the end, whatever fails, and counts them.
+fn counted(tests: Run, step: &Step) -> Result<Tests> {
+    let tests = if tests.is("cargo") { tests.arg("--no-fail-fast") } else { tests };
+    let ended = tests.logged(step.log());
+    let log =
+        std::fs::read(step.log()).with_context(|| format!("read {}", step.log().display()))?;
+    let counts = libtest::read(&String::from_utf8_lossy(&log));
+    // Failed tests end the program badly too, but then their names say more than the end of its log.
+    match ended {
+        Err(error) if counts.failed == 0 => Err(error),
+        _ => Ok(counts),
+    }
+}
