@@ -41,7 +41,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Bring up a kind cluster with the operator and a Flin cluster in it; again to bring it up to date
-    Up,
+    Up(command::up::Options),
     /// Remove all that `up` made
     Down(command::down::Options),
     /// Run the tests, end-to-end ones in the kind cluster included
@@ -76,7 +76,9 @@ fn act(command: Command) -> Result<ExitCode> {
         command => {
             let _lock = workspace.lock()?;
             match command {
-                Command::Up => command::up::up(&workspace).map(|()| ExitCode::SUCCESS),
+                Command::Up(options) => {
+                    command::up::up(&workspace, options).map(|()| ExitCode::SUCCESS)
+                }
                 Command::Down(options) => {
                     command::down::down(&workspace, options).map(|()| ExitCode::SUCCESS)
                 }

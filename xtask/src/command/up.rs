@@ -1,6 +1,7 @@
 //! `cargo xtask up`: from a fresh machine to a Flin cluster that answers, and to an up-to-date one later.
 
 use anyhow::{Result, anyhow};
+use clap::Args;
 
 use crate::cargo;
 use crate::chart;
@@ -20,10 +21,22 @@ use crate::workspace::Workspace;
 /// So many processors make it worth while to compile two things at a time even when both are cold.
 const PROCESSORS_FOR_TWO: usize = 4;
 
+/// How far to go.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Stop when the kind cluster is there, with nothing of Flin in it
+    #[arg(long)]
+    cluster_only: bool,
+}
+
 /// Does all of it and tells the user what to do next.
-pub(crate) fn up(workspace: &Workspace) -> Result<()> {
+pub(crate) fn up(workspace: &Workspace, options: Options) -> Result<()> {
     let progress = Progress::start(workspace);
     println!("cargo xtask up (logs are in {})", workspace.cache.join("log").display());
+    if options.cluster_only {
+        prepare(workspace, &progress)?;
+        return cluster(workspace, &progress);
+    }
     bring_up(workspace, &progress)?;
     println!("{:>8}  up\n", human(progress.elapsed()));
     print_what_next(workspace);
@@ -32,8 +45,7 @@ pub(crate) fn up(workspace: &Workspace) -> Result<()> {
 
 /// The steps, as the tests take them too.
 pub(crate) fn bring_up(workspace: &Workspace, progress: &Progress) -> Result<()> {
-    progress.step("packages", |step| packages::ensure(step, Purpose::Cluster))?;
-    progress.step("docker daemon", |step| docker::ensure(workspace, step))?;
+    prepare(workspace, progress)?;
     if worth_two_lanes(workspace)? {
         std::thread::scope(|scope| {
             let programs = scope.spawn(|| programs(workspace, progress));
@@ -47,6 +59,12 @@ pub(crate) fn bring_up(workspace: &Workspace, progress: &Progress) -> Result<()>
         programs(workspace, progress)?;
     }
     deploy(workspace, progress)
+}
+
+/// What both lanes need.
+fn prepare(workspace: &Workspace, progress: &Progress) -> Result<()> {
+    progress.step("packages", |step| packages::ensure(step, Purpose::Cluster))?;
+    progress.step("docker daemon", |step| docker::ensure(workspace, step))
 }
 
 /// The lane that makes the cluster.

@@ -1,4 +1,4 @@
-//! Who may import whom: the layers of docs/ARCHITECTURE.md, and libraries that only one crate names.
+//! Who may import whom: the layers of docs/ARCHITECTURE.md, and libraries that stay behind one crate.
 
 use anyhow::{Context, Result};
 use toml::Table;
@@ -21,14 +21,17 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("e2e", &["crds", "proto", "check"]),
 ];
 
-/// Libraries that are hidden behind a part: nobody else may depend on them or name them.
-const HIDDEN: &[(&str, &str, &[&str])] = &[
-    ("rocksdb", "rocksdb::", &["engine"]),
-    ("raft", "raft::", &["replica"]),
-    ("kube", "kube::", &["crds", "operator", "e2e"]),
-    ("kube-runtime", "kube_runtime::", &["operator", "e2e"]),
-    ("k8s-openapi", "k8s_openapi::", &["crds", "operator", "e2e"]),
+/// Libraries that are hidden behind parts: nobody else may depend on them, and so nobody can name them.
+const HIDDEN: &[(&str, &[&str])] = &[
+    ("rocksdb", &["engine"]),
+    ("raft", &["replica"]),
+    ("kube", &["crds", "operator", "e2e"]),
+    ("kube-runtime", &["operator", "e2e"]),
+    ("k8s-openapi", &["crds", "operator", "e2e"]),
 ];
+
+/// Libraries that even the parts that use them do not hand on.
+const NOT_HANDED_ON: [(&str, &str); 2] = [("engine", "rocksdb"), ("replica", "raft")];
 
 /// Checks the dependencies of one package.
 pub(super) fn check_manifest(part: &str, manifest: &str) -> Result<Vec<String>> {
@@ -50,7 +53,7 @@ pub(super) fn check_manifest(part: &str, manifest: &str) -> Result<Vec<String>> 
             {
                 complaints.push(format!("{part}/Cargo.toml: {part} must not depend on {other}"));
             }
-            if let Some((_, _, owners)) = HIDDEN.iter().find(|(library, ..)| library == name)
+            if let Some((_, owners)) = HIDDEN.iter().find(|(library, _)| library == name)
                 && !owners.contains(&part)
             {
                 complaints.push(format!(
@@ -63,16 +66,21 @@ pub(super) fn check_manifest(part: &str, manifest: &str) -> Result<Vec<String>> 
     Ok(complaints)
 }
 
-/// Checks that a file names no library that is hidden from it.
+/// Checks that a file does not hand on a hidden library under its own name.
 pub(super) fn check_source(file: &SourceFile) -> Vec<String> {
     let code = code(&file.text);
-    let hidden = HIDDEN.iter().filter(|(_, _, owners)| !owners.contains(&file.part.as_str()));
-    hidden
-        .filter_map(|(library, path, owners)| {
-            let line = line_with(&code, path)?;
-            Some(format!("{}:{line}: only {} may name {library}", file.path, owners.join(", ")))
-        })
-        .collect()
+    let mut complaints = Vec::new();
+    for (part, library) in NOT_HANDED_ON {
+        if part != file.part {
+            continue;
+        }
+        for export in [format!("pub use {library}"), format!("pub extern crate {library}")] {
+            if let Some(line) = line_with(&code, &export) {
+                complaints.push(format!("{}:{line}: {library} must not be handed on", file.path));
+            }
+        }
+    }
+    complaints
 }
 
 #[cfg(test)]
@@ -99,14 +107,15 @@ mod tests {
     }
 
     #[test]
-    fn hidden_library_is_found_in_manifest_and_source() {
+    fn hidden_library_stays_where_it_is() {
         assert_eq!(check_manifest("node", &manifest("rocksdb")).unwrap().len(), 1);
+        assert!(check_manifest("engine", &manifest("rocksdb")).unwrap().is_empty());
         let file = SourceFile {
-            path: "node/src/a.rs".into(),
-            part: "node".into(),
-            text: "//! raft::nothing\nuse raft::RawNode;\n".into(),
+            path: "crates/replica/src/a.rs".into(),
+            part: "replica".into(),
+            text: "//! pub use raft\nuse raft::RawNode;\npub use raft::Config;\n".into(),
         };
-        assert_eq!(check_source(&file), ["node/src/a.rs:2: only replica may name raft"]);
+        assert_eq!(check_source(&file), ["crates/replica/src/a.rs:3: raft must not be handed on"]);
     }
 
     #[test]
