@@ -146,6 +146,18 @@ mod tests {
     }
 
     #[test]
+    fn listing_shows_every_setting_as_it_could_be_given() {
+        let listing = load(&[("log_segment_bytes", "8MiB")]).unwrap().listing();
+        let mut given = Given::default();
+        for (key, value) in &listing {
+            given.flag(key, value);
+        }
+        let again = Settings::from_given(&given).unwrap();
+        assert_eq!(again.listing(), listing);
+        assert!(listing.contains(&("log_segment_bytes".into(), (8 << 20).to_string())));
+    }
+
+    #[test]
     fn missing_name_says_where_to_give_it() {
         let error = Settings::load(&Given::default()).unwrap_err().to_string();
         assert_eq!(

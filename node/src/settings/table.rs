@@ -64,6 +64,11 @@ macro_rules! settings {
                     secrets: Secrets::default(),
                 })
             }
+
+            /// Every setting by name, as CONFIG GET shows them; no secret is among them.
+            pub fn listing(&self) -> Vec<(String, String)> {
+                vec![$((stringify!($field).to_owned(), self.$field.to_text()),)+]
+            }
         }
     };
 }
@@ -104,10 +109,10 @@ settings! {
     /// told to call is in the bootstrap file.
     cluster_resp_address: SocketAddr = Some("0.0.0.0:6384"), Kind::Address;
 
-    /// Client connections at a time on both RESP ports together; the next one is told so and closed.
+    /// Client connections at a time on each RESP port; the next one is told so and closed.
     max_connections: usize = Some("10000"), Kind::Number { min: 1, max: 1_000_000 };
     /// The largest client request, all its arguments together.
-    max_request_bytes: usize = Some("64MiB"), Kind::Bytes { min: 64 << 10, max: GIB };
+    max_request_bytes: usize = Some("32MiB"), Kind::Bytes { min: 64 << 10, max: 48 * MIB };
 
     /// The unit of raft's time in milliseconds.
     tick_ms: u64 = Some("100"), Kind::Number { min: 10, max: 10_000 };

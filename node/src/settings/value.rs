@@ -126,30 +126,41 @@ fn is_directive(text: &str) -> bool {
 pub(crate) trait FromValue: Sized {
     /// The value as this type; `None` if its kind does not fit, which a test rules out.
     fn from_value(value: &Value) -> Option<Self>;
+
+    /// The value as a text that its kind would take.
+    fn to_text(&self) -> String;
 }
 
 macro_rules! from_value {
-    ($($type:ty: $pattern:pat => $value:expr;)+) => {
+    ($($type:ty: $variant:ident, $from:expr, $to:expr;)+) => {
         $(impl FromValue for $type {
             fn from_value(value: &Value) -> Option<Self> {
-                match value {
-                    $pattern => $value,
-                    _ => None,
-                }
+                let Value::$variant(inner) = value else { return None };
+                $from(inner)
+            }
+
+            fn to_text(&self) -> String {
+                $to(self)
             }
         })+
     };
 }
 
 from_value! {
-    String: Value::Text(text) => Some(text.clone());
-    PathBuf: Value::Path(path) => Some(path.clone());
-    Option<PathBuf>: Value::Path(path) => Some(Some(path.clone()).filter(|p| !p.as_os_str().is_empty()));
-    SocketAddr: Value::Address(address) => Some(*address);
-    bool: Value::Flag(flag) => Some(*flag);
-    u64: Value::Number(number) => Some(*number);
-    u32: Value::Number(number) => u32::try_from(*number).ok();
-    usize: Value::Number(number) => usize::try_from(*number).ok();
+    String: Text, |text: &String| Some(text.clone()), String::clone;
+    PathBuf: Path, |path: &PathBuf| Some(path.clone()), |path: &PathBuf| path.display().to_string();
+    Option<PathBuf>: Path, optional_path, |path: &Option<PathBuf>| {
+        path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
+    };
+    SocketAddr: Address, |address: &SocketAddr| Some(*address), SocketAddr::to_string;
+    bool: Flag, |flag: &bool| Some(*flag), bool::to_string;
+    u64: Number, |number: &u64| Some(*number), u64::to_string;
+    u32: Number, |number: &u64| u32::try_from(*number).ok(), u32::to_string;
+    usize: Number, |number: &u64| usize::try_from(*number).ok(), usize::to_string;
+}
+
+fn optional_path(path: &PathBuf) -> Option<Option<PathBuf>> {
+    Some(Some(path.clone()).filter(|path| !path.as_os_str().is_empty()))
 }
 
 impl fmt::Display for Value {
