@@ -6,7 +6,7 @@ use raft::eraftpb::{self, EntryType, MessageType};
 
 use crate::error::{Malformed, StepError};
 use crate::message::{self, Message};
-use crate::options::{READS_PENDING_MAX, TERM_MAX};
+use crate::options::{INDEX_MAX, READS_PENDING_MAX, TERM_MAX};
 
 /// The read contexts that this crate writes are this long, see `replica::reads`.
 pub(crate) const READ_CONTEXT_BYTES: usize = 24;
@@ -106,6 +106,11 @@ fn check_common(inner: &eraftpb::Message, kind: MessageType) -> Result<(), StepE
     }
     if inner.term > TERM_MAX.0 || inner.log_term > inner.term {
         return impossible("a term out of range");
+    }
+    let snapshot_index = inner.snapshot.as_ref().and_then(|s| s.metadata.as_ref()).map(|m| m.index);
+    let indexes = [inner.index, inner.commit, inner.reject_hint, snapshot_index.unwrap_or(0)];
+    if indexes.iter().any(|index| *index > INDEX_MAX.0) {
+        return impossible("an index out of range");
     }
     if inner.priority != 0 || inner.deprecated_priority != 0 || inner.request_snapshot != 0 {
         return impossible("a field that this version does not use");

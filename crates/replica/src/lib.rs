@@ -16,6 +16,8 @@
 //!     apply(ready.committed, advanced.committed); replica.applied(index)
 //! }
 //! ```
+//! After stepping a snapshot message, do a round before stepping anything else: the staged state belongs
+//! to that message, and [`Ready::snapshot`] says whether raft took it or the stage can go.
 //! One round may serve many replicas: collect the edits of all, write and sync once, then advance each.
 //! Between [`Replica::ready`] and [`Replica::advance`] nothing else may be called but
 //! [`Replica::applied`] and the getters; the replica asserts it, because raft-rs would fail later and
@@ -62,7 +64,7 @@ mod timeout;
 
 pub use error::{Error, Malformed, ProposeError, ReadIndexError, StepError};
 pub use message::{Message, SnapshotHead, snapshot_message};
-pub use options::{CAUGHT_UP_LAG_MAX, Options, READS_PENDING_MAX, TERM_MAX};
+pub use options::{CAUGHT_UP_LAG_MAX, INDEX_MAX, Options, READS_PENDING_MAX, TERM_MAX};
 pub use ready::{Advanced, ReadState, Ready, RoleChange};
 pub use replica::Replica;
 pub use restore::reconcile;

@@ -1,6 +1,6 @@
 //! How a replica behaves, and the limits it keeps.
 
-use flin_state::ids::{GroupId, ReplicaId, Term};
+use flin_state::ids::{GroupId, LogIndex, ReplicaId, Term};
 
 /// The most read-index requests that a leader keeps waiting; more are refused until some are answered.
 /// Requests are per batch of reads, so this is plenty.
@@ -12,6 +12,9 @@ pub const CAUGHT_UP_LAG_MAX: u64 = 256;
 /// Messages of a greater term are refused as malformed. No cluster gets there by elections, and raft
 /// counts terms without checking for overflow.
 pub const TERM_MAX: Term = Term(1 << 56);
+
+/// Messages that name greater indexes are refused likewise.
+pub const INDEX_MAX: LogIndex = LogIndex(1 << 56);
 
 /// How a replica behaves. [`Options::new`] gives the defaults.
 #[derive(Clone, Debug)]

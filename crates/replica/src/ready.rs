@@ -27,7 +27,8 @@ pub struct Ready {
     pub messages_after_sync: Vec<Message>,
     /// Entries to be applied, in order; durable here and at a majority. Never with a snapshot.
     pub committed: Vec<Entry>,
-    /// Answers to [`crate::Replica::read_index`].
+    /// Answers to [`crate::Replica::read_index`]. A doubled message answers twice: ignore contexts that no
+    /// longer wait.
     pub reads: Vec<ReadState>,
 }
 

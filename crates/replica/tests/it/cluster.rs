@@ -141,9 +141,15 @@ impl Cluster {
     pub fn deliver(&mut self, parcel: Parcel) -> Result<(), StepError> {
         let (from, to) = (parcel.message.from, parcel.message.to);
         let snapshot = parcel.message.is_snapshot();
-        let Some(member) = self.members.get_mut(&to) else { return Ok(()) };
-        let Some(replica) = &mut member.replica else { return Ok(()) };
-        member.staged = parcel.state;
+        let receiver = self.members.get_mut(&to).filter(|member| member.replica.is_some());
+        let Some(member) = receiver else {
+            self.lose(parcel);
+            return Ok(());
+        };
+        let replica = member.replica.as_mut().expect("it runs");
+        if snapshot {
+            member.staged = parcel.state;
+        }
         let stepped = replica.step(parcel.message);
         if snapshot {
             self.report_snapshot(from, to, stepped.is_ok());

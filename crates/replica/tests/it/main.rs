@@ -3,4 +3,5 @@
 mod cluster;
 mod hostile;
 mod memory_log;
+mod random;
 mod scripts;
