@@ -7,10 +7,16 @@
 // A test that unwraps fails with the line it stands on, which is all that a test needs.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub(crate) mod administration;
+pub mod bootstrap;
 pub mod clock;
 pub(crate) mod cluster;
 pub mod front;
 pub mod groups;
+pub mod grpc;
+pub mod http;
+pub mod metrics;
 pub mod router;
+pub mod server;
 pub mod settings;
 pub(crate) mod transport;

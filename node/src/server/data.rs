@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flin_engine::disk::RealDisk;
-use flin_engine::lock::{DataDir, DataDirError, Identity};
+use flin_engine::lock::{DataDir, DataDirError, FOUNDING};
 use flin_engine::log::{LogOptions, SharedLog};
 use flin_engine::rocks::{RocksEngine, RocksOptions};
 use flin_state::engine::{Engine, EngineError};
@@ -106,9 +106,9 @@ pub(super) struct Data {
 /// Opens the data of the node that `bootstrap` names; founds it when it may be.
 pub(super) fn open(settings: &Settings, bootstrap: &Bootstrap) -> Result<Data, DataError> {
     let path = &settings.data_dir;
-    let directory = DataDir::open(path)?;
+    let mut directory = DataDir::open(path)?;
     let founding = path.join(FOUNDING);
-    identify(&directory, &founding, settings, bootstrap)?;
+    identify(&mut directory, &founding, settings, bootstrap)?;
     let log_dir = directory.log_dir();
     if !founding.exists() && is_empty(&log_dir) {
         return Err(DataError::LogGone { path: path.clone() });
@@ -132,12 +132,11 @@ pub(super) fn open(settings: &Settings, bootstrap: &Bootstrap) -> Result<Data, D
     Ok(Data { _directory: directory, engine, log, cluster_cache: path.join("cluster.json") })
 }
 
-/// The mark of a foundation under way: it is there from before the identity until the meta group is in the
-/// log, so that a crash in between is told apart from a log that was lost.
-const FOUNDING: &str = "founding";
-
+/// Finds out whose data the directory holds, or says so for the first time. The mark of a foundation is there
+/// from before the identity until the meta group is in the log, so that a crash in between is told apart
+/// from a log that was lost.
 fn identify(
-    directory: &DataDir,
+    directory: &mut DataDir,
     founding: &Path,
     settings: &Settings,
     bootstrap: &Bootstrap,
@@ -155,7 +154,7 @@ fn identify(
         None if bootstrap.phase == Phase::Formed => Err(DataError::DataLost { path, name }),
         None => {
             mark(founding)?;
-            directory.write_identity(Identity { cluster_id, node_id })?;
+            directory.write_identity(cluster_id, node_id)?;
             info!(cluster = %cluster_id, node = %node_id, "founded this node");
             Ok(())
         }

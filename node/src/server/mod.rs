@@ -5,7 +5,6 @@ mod outbox;
 mod ports;
 mod shutdown;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -25,7 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::cluster;
 use crate::groups::applier::{Applier, Hosted, Marks, WORK_MAX, Work};
 use crate::groups::board::Board;
-use crate::groups::hosting::{self, Found};
+use crate::groups::hosting;
 use crate::groups::mailbox::{INPUTS_MAX, Input};
 use crate::groups::worker::{Fatal, Ground, Timing, Worker};
 use crate::groups::{Groups, upkeep};
@@ -37,6 +36,7 @@ use crate::transport::peers::Peers;
 use crate::transport::snapshot::SnapshotSender;
 use data::Data;
 use outbox::PeerOutbox;
+use ports::Ports;
 
 /// Why a node ended, other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +84,9 @@ pub async fn run(settings: Settings) -> Result<(), ServerError> {
     };
     let data = opening.await.map_err(|error| ServerError::Start(error.into()))??;
     let mut node = Node::start(settings, bootstrap, data)?;
-    let ended = node.serve().await;
-    node.stop(ended.is_ok()).await;
+    let mut ports = ports::open(&node).await?;
+    let ended = node.serve(&mut ports).await;
+    node.stop(ports, ended.is_ok()).await;
     ended
 }
 
@@ -193,8 +194,7 @@ impl Node {
     }
 
     /// Serves until told to stop, or until something fails.
-    async fn serve(&mut self) -> Result<(), ServerError> {
-        let mut ports = ports::open(self).await?;
+    async fn serve(&mut self, ports: &mut Ports) -> Result<(), ServerError> {
         self.tasks.spawn(cluster::spread(
             self.board.clone(),
             self.groups.clone(),
@@ -240,12 +240,13 @@ impl Node {
     }
 
     /// Ends the node. With `orderly`, leaderships are handed over and clients answered first.
-    async fn stop(mut self, orderly: bool) {
+    async fn stop(mut self, ports: Ports, orderly: bool) {
         if orderly {
             let grace = Duration::from_millis(self.settings.shutdown_grace_ms);
-            shutdown::hand_over(&self.groups, &self.board, grace).await;
+            shutdown::hand_over(&self.groups, &self.board, &*self.clock, grace).await;
         }
         self.doors.cancel();
+        ports.drain().await;
         shutdown::drain(&self.tasks, &self.stop).await;
         let (groups, work, engine) = (self.groups, self.work, self.data.engine.clone());
         let threads = std::mem::take(&mut self.threads);
