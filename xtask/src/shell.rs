@@ -22,6 +22,7 @@ pub(crate) struct Run {
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(String, OsString)>,
+    without_env: Vec<OsString>,
     dir: Option<PathBuf>,
     stdin: Option<Vec<u8>>,
     timeout: Option<Duration>,
@@ -33,6 +34,7 @@ pub(crate) fn run(program: impl AsRef<OsStr>) -> Run {
         program: program.as_ref().to_owned(),
         args: Vec::new(),
         env: Vec::new(),
+        without_env: Vec::new(),
         dir: None,
         stdin: None,
         timeout: None,
@@ -56,6 +58,12 @@ impl Run {
 
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Keeps the program from seeing this variable of our own environment.
+    pub(crate) fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.without_env.push(name.as_ref().to_owned());
         self
     }
 
@@ -162,6 +170,9 @@ impl Run {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
+        for name in &self.without_env {
+            command.env_remove(name);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         if let Some(dir) = &self.dir {
             command.current_dir(dir);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::{bench, up};
-use crate::cargo::cargo;
+use crate::cargo::{cargo, cargo_without_rocksdb};
 use crate::chart;
 use crate::generated;
 use crate::gotools;
@@ -41,7 +41,11 @@ pub(crate) fn test(workspace: &Workspace, options: Options) -> Result<ExitCode> 
     stages.check("tidy", |_| tidy::check(&workspace.root));
     if options.fast {
         stages.tests("pure tests", |step| {
-            let tests = cargo(workspace)?.args(["test", "--release", "--no-default-features"]);
+            let tests = cargo_without_rocksdb(workspace).args([
+                "test",
+                "--release",
+                "--no-default-features",
+            ]);
             counted(tests.args(PURE.iter().flat_map(|name| ["--package", name])), step)
         });
         stages.tests("xtask tests", |step| own_tests(workspace, step));
@@ -96,7 +100,7 @@ fn clippy(workspace: &Workspace, step: &Step) -> Result<()> {
 
 /// The tests of this program, in the profile that it is built in.
 fn own_tests(workspace: &Workspace, step: &Step) -> Result<Tests> {
-    counted(cargo(workspace)?.args(["test", "--package", "xtask"]), step)
+    counted(cargo_without_rocksdb(workspace).args(["test", "--package", "xtask"]), step)
 }
 
 fn scenarios(workspace: &Workspace, step: &Step, more: &[&str]) -> Result<Tests> {
