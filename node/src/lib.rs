@@ -11,6 +11,8 @@ pub(crate) mod administration;
 pub mod bootstrap;
 pub mod clock;
 pub(crate) mod cluster;
+pub mod command;
+pub mod dev;
 pub mod front;
 pub mod groups;
 pub mod grpc;

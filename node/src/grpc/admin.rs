@@ -52,12 +52,12 @@ pub trait Administration: Send + Sync + 'static {
 }
 
 /// `flin.admin.v1.Admin` over an [`Administration`].
-pub(super) struct AdminService<A> {
+pub(crate) struct AdminService<A> {
     administration: Arc<A>,
 }
 
 impl<A> AdminService<A> {
-    pub(super) fn new(administration: Arc<A>) -> Self {
+    pub(crate) fn new(administration: Arc<A>) -> Self {
         AdminService { administration }
     }
 }
@@ -95,10 +95,9 @@ impl<A: Administration> Admin for AdminService<A> {
         &self,
         request: Request<ConfirmFormedRequest>,
     ) -> Result<Response<ConfirmFormedResponse>, Status> {
-        let cluster_id: ClusterId = (request.get_ref().cluster_id.parse())
-            .map_err(|error: flin_state::ids::BadClusterId| {
-                Status::invalid_argument(error.to_string())
-            })?;
+        let cluster_id: ClusterId = (request.get_ref().cluster_id.parse()).map_err(
+            |error: flin_state::ids::BadClusterId| Status::invalid_argument(error.to_string()),
+        )?;
         self.administration.confirm_formed(cluster_id).await?;
         Ok(Response::new(ConfirmFormedResponse {}))
     }

@@ -55,8 +55,7 @@ impl pb::health_server::Health for StandardHealth {
         }
     }
 
-    type WatchStream =
-        Pin<Box<dyn Stream<Item = Result<pb::HealthCheckResponse, Status>> + Send>>;
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::HealthCheckResponse, Status>> + Send>>;
 
     async fn watch(
         &self,

@@ -23,7 +23,7 @@ use tonic_health::pb::health_server::HealthServer;
 use crate::front::requests::Requests;
 use crate::http::Health;
 use crate::settings::Secret;
-use admin::{Administration, AdminService};
+use admin::{AdminService, Administration};
 use auth::Bearer;
 use health::StandardHealth;
 use keys::KeysService;

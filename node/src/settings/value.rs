@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The form of a setting, with its limits.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +149,7 @@ macro_rules! from_value {
 from_value! {
     String: Text, |text: &String| Some(text.clone()), String::clone;
     PathBuf: Path, |path: &PathBuf| Some(path.clone()), |path: &PathBuf| path.display().to_string();
-    Option<PathBuf>: Path, optional_path, |path: &Option<PathBuf>| {
+    Option<PathBuf>: Path, |path: &PathBuf| optional_path(path), |path: &Option<PathBuf>| {
         path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
     };
     SocketAddr: Address, |address: &SocketAddr| Some(*address), SocketAddr::to_string;
@@ -159,8 +159,8 @@ from_value! {
     usize: Number, |number: &u64| usize::try_from(*number).ok(), usize::to_string;
 }
 
-fn optional_path(path: &PathBuf) -> Option<Option<PathBuf>> {
-    Some(Some(path.clone()).filter(|path| !path.as_os_str().is_empty()))
+fn optional_path(path: &Path) -> Option<Option<PathBuf>> {
+    Some(Some(path.to_owned()).filter(|path| !path.as_os_str().is_empty()))
 }
 
 impl fmt::Display for Value {

@@ -92,7 +92,9 @@ impl Plan {
                 Expected::Increment(self.place(owner, Write::Increment { key, by })?)
             }
             Some(Body::Delete(request)) => Expected::Delete(self.delete(request.keys)?),
-            None => return Err(Status::invalid_argument("it says neither set, delete nor increment")),
+            None => {
+                return Err(Status::invalid_argument("it says neither set, delete nor increment"));
+            }
         };
         self.results.push(expected);
         Ok(())
