@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     match act(Arguments::parse().command) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("\n{error:?}");
+            eprintln!("\n{}", progress::told(&error));
             ExitCode::FAILURE
         }
     }

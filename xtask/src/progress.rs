@@ -111,6 +111,11 @@ pub(crate) fn human(time: Duration) -> String {
     }
 }
 
+/// An error with all that led to it, and without the stack: these errors are for the user.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).collect::<Vec<_>>().join("\nbecause: ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use crate::libtest::Tests;
-use crate::progress::{Progress, Step, human};
+use crate::progress::{Progress, Step, human, told};
 
 /// How a stage ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl<'a> Stages<'a> {
     ) -> bool {
         let passed = result.is_ok();
         if let Err(error) = result {
-            println!("{}", indented(&format!("{error:?}")));
+            println!("{}", indented(&told(&error)));
         }
         let outcome = if passed { Outcome::Passed } else { Outcome::Failed };
         self.stages.push(Stage { name: name.to_owned(), took: started.elapsed(), tests, outcome });
