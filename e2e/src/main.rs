@@ -4,22 +4,53 @@
 //! `flin-e2e`, the traffic inside it (`traffic`, `load`).
 
 mod client;
+mod harness;
 mod load;
+mod scenario;
+mod smoke;
 mod traffic;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+
+use crate::harness::Kubernetes;
 
 /// Black-box tests and benchmarks of Flin in a real kind cluster.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
+    #[command(flatten)]
+    place: Place,
     #[command(subcommand)]
     command: Command,
 }
 
+/// Where the cluster is, for the commands outside it.
+#[derive(Debug, Args)]
+struct Place {
+    /// The context in the kubeconfig.
+    #[arg(long, global = true, default_value = "kind-flin")]
+    context: String,
+    /// The image that Jobs inside the cluster run: this program.
+    #[arg(long, global = true, default_value = concat!("flin-e2e:", env!("CARGO_PKG_VERSION")))]
+    image: String,
+    /// Keep the namespaces of scenarios that fail.
+    #[arg(long, global = true)]
+    keep: bool,
+}
+
+impl Place {
+    async fn connect(self) -> Result<Kubernetes> {
+        Kubernetes::connect(&self.context, self.image, self.keep).await
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes and reads a key of the demo cluster from outside.
+    Smoke(smoke::Options),
+    /// Runs the scenarios.
+    Run(scenario::Options),
     /// Recorded traffic; runs in a pod inside the cluster.
     #[command(subcommand)]
     Traffic(traffic::Command),
@@ -31,7 +62,14 @@ enum Command {
 // One thread: the cores belong to the cluster under test.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    match Cli::parse().command {
+    let Cli { place, command } = Cli::parse();
+    match command {
+        Command::Smoke(options) => smoke::run(place.connect(), options).await,
+        Command::Run(options) if options.is_list() => {
+            scenario::list();
+            Ok(())
+        }
+        Command::Run(options) => scenario::run(&place.connect().await?, &options).await,
         Command::Traffic(command) => traffic::run(command).await,
         Command::Load(command) => load::run(command).await,
     }

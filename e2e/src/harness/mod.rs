@@ -1,0 +1,26 @@
+//! What scenarios stand on: a client for the kind cluster, namespaces that come and go, conditions with a
+//! deadline and a story, FlinClusters, Jobs of our own image, and ways to kill.
+
+mod condition;
+mod flincluster;
+mod job;
+mod kill;
+mod kubernetes;
+mod namespace;
+mod story;
+
+pub(crate) use condition::{Seen, await_condition};
+pub(crate) use flincluster::{FlinCluster, condition, flinclusters, small_spec};
+pub(crate) use job::{JobOptions, Output};
+pub(crate) use kubernetes::Kubernetes;
+pub(crate) use namespace::{Space, await_all_removed, with_namespace};
+
+/// The namespace and name of the FlinCluster that `cargo xtask up` makes.
+pub(crate) const DEMO_NAMESPACE: &str = "flin";
+pub(crate) const DEMO: &str = "demo";
+/// Where the operator runs, and its name.
+pub(crate) const OPERATOR_NAMESPACE: &str = "flin-system";
+pub(crate) const OPERATOR: &str = "flin-operator";
+/// Where the demo cluster answers outside Kubernetes.
+pub(crate) const DEMO_RESP: &str = "127.0.0.1:6380";
+pub(crate) const DEMO_GRPC: &str = "http://127.0.0.1:6381";
