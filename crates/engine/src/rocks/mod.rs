@@ -15,14 +15,15 @@ use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use flin_state::engine::{
     Edit, Engine, EngineError, Reader, Result, Stage, Visit, WriteBatch as Batch,
 };
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, LogLevel, Options,
-    ReadOptions, ReadTier, Snapshot, WriteBatch, WriteOptions,
+    BlockBasedOptions, Cache, DB, DBCompressionType, DBRawIterator, LogLevel, Options, ReadOptions,
+    ReadTier, Snapshot, WriteBatch, WriteOptions,
 };
 
 /// Bits of bloom filter for each key: one read in a hundred of an absent key touches a block.
@@ -62,7 +63,7 @@ impl Default for RocksOptions {
 /// An [`Engine`] over RocksDB.
 pub struct RocksEngine {
     db: DB,
-    options: Options,
+    options: Arc<Options>,
     stages: PathBuf,
 }
 
@@ -85,7 +86,7 @@ impl RocksEngine {
         fs::create_dir_all(&stages).map_err(|e| EngineError::new(act(), e))?;
         let options = db_options(&options);
         let db = DB::open(&options, path.join("db")).map_err(|e| EngineError::new(act(), e))?;
-        let engine = RocksEngine { db, options, stages };
+        let engine = RocksEngine { db, options: Arc::new(options), stages };
         engine.recover_stages()?;
         Ok(engine)
     }
@@ -195,7 +196,7 @@ impl Engine for RocksEngine {
                 Edit::DeleteRange { from, to } => out.delete_range(from, to),
             }
         }
-        self.db.write_opt(&out, &without_log()).map_err(|e| {
+        self.db.write_opt(out, &without_log()).map_err(|e| {
             EngineError::new(format!("write a batch of {} edits", batch.edits.len()), e)
         })
     }
