@@ -1,4 +1,4 @@
-//! Reading what test programs print, in the form of Rust's own test harness.
+//! Reading what tests print: Rust's own test harness, and our end-to-end scenarios.
 
 use std::ops::AddAssign;
 
@@ -60,6 +60,22 @@ fn failure(line: &str) -> Option<&str> {
     verdict.starts_with("FAILED").then_some(name)
 }
 
+/// Reads what `flin-e2e run` prints: a line for each scenario, `ok      install    2.1 s  ...`.
+pub(crate) fn read_scenarios(log: &str) -> Tests {
+    let mut tests = Tests::default();
+    for line in log.lines() {
+        if line.starts_with("ok      ") {
+            tests.passed += 1;
+        } else if let Some(rest) = line.strip_prefix("FAILED  ") {
+            tests.failed += 1;
+            let name = rest.split("  ").next().unwrap_or(rest);
+            tests.failures.push(format!("scenario {}", name.trim()));
+        }
+    }
+    tests.programs = usize::from(tests.passed + tests.failed > 0);
+    tests
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +100,17 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let tests = read(LOG);
         assert_eq!((tests.passed, tests.failed, tests.ignored, tests.programs), (3, 1, 1, 2));
         assert_eq!(tests.failures, ["apply::expired_key_is_absent"]);
+    }
+
+    #[test]
+    fn scenarios_are_counted() {
+        let log = "$ `flin-e2e run`\nok      install                 2.1 s  all is there\n\
+                   FAILED  durability             60.0 s  50,000 keys survive\n        why\n\
+                   FAILED  clean up\n";
+        let tests = read_scenarios(log);
+        assert_eq!((tests.passed, tests.failed, tests.programs), (1, 2, 1));
+        assert_eq!(tests.failures, ["scenario durability", "scenario clean up"]);
+        assert_eq!(read_scenarios("could not connect").programs, 0);
     }
 
     #[test]

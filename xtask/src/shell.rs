@@ -83,11 +83,6 @@ impl Run {
         self
     }
 
-    /// Whether this runs the program of that name.
-    pub(crate) fn is(&self, program: &str) -> bool {
-        self.program == program
-    }
-
     /// What the program writes to its standard output, without the white space around it.
     pub(crate) fn output(self) -> Result<String> {
         let ended = self.capture()?;

@@ -12,7 +12,7 @@ use crate::generated;
 use crate::gotools;
 use crate::libtest::{self, Tests};
 use crate::packages::{self, Purpose};
-use crate::progress::{Progress, Step};
+use crate::progress::{Progress, Step, told};
 use crate::rocksdb;
 use crate::shell::{Run, run};
 use crate::stages::Stages;
@@ -21,6 +21,9 @@ use crate::workspace::Workspace;
 
 /// The packages that need neither RocksDB nor Kubernetes.
 const PURE: [&str; 5] = ["flin-state", "flin-replica", "flin-resp", "flin-check", "flin-engine"];
+
+/// How often the long tests go through the scenario of durability.
+const SOAK_ROUNDS: usize = 10;
 
 /// How much to test.
 #[derive(Debug, Args)]
@@ -83,7 +86,7 @@ fn all(workspace: &Workspace, stages: &mut Stages<'_>, progress: &Progress, long
     }
     stages.tests("scenarios", |step| scenarios(workspace, step, &[]));
     if long {
-        stages.tests("soaks", |step| scenarios(workspace, step, &["--long"]));
+        stages.tests("soak", |step| soak(workspace, step));
         stages.group("benchmarks", || bench::run_in(workspace, progress, &bench::Options::long()));
     }
 }
@@ -103,20 +106,46 @@ fn own_tests(workspace: &Workspace, step: &Step) -> Result<Tests> {
     counted(cargo_without_rocksdb(workspace).args(["test", "--package", "xtask"]), step)
 }
 
-fn scenarios(workspace: &Workspace, step: &Step, more: &[&str]) -> Result<Tests> {
-    counted(run(workspace.binary("flin-e2e")).dir(&workspace.root).arg("run").args(more), step)
+fn scenarios(workspace: &Workspace, step: &Step, only: &[&str]) -> Result<Tests> {
+    let mut run = run(workspace.binary("flin-e2e")).dir(&workspace.root).arg("run");
+    for scenario in only {
+        run = run.args(["--scenario", scenario]);
+    }
+    finished(run, step, libtest::read_scenarios)
 }
 
-/// Runs tests to the end, whatever fails, and counts them.
+/// The story that matters most, so often that what happens rarely happens.
+fn soak(workspace: &Workspace, step: &Step) -> Result<Tests> {
+    let mut all = Tests::default();
+    for _ in 0..SOAK_ROUNDS {
+        std::fs::remove_file(step.log()).ok();
+        let tests = scenarios(workspace, step, &["durability"])?;
+        all += &tests;
+        if tests.failed > 0 {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+/// Runs tests of cargo to the end, whatever fails, and counts them.
 fn counted(tests: Run, step: &Step) -> Result<Tests> {
-    let tests = if tests.is("cargo") { tests.arg("--no-fail-fast") } else { tests };
+    finished(tests.arg("--no-fail-fast"), step, libtest::read)
+}
+
+fn finished(tests: Run, step: &Step, read: fn(&str) -> Tests) -> Result<Tests> {
     let ended = tests.logged(step.log());
     let log =
         std::fs::read(step.log()).with_context(|| format!("read {}", step.log().display()))?;
-    let counts = libtest::read(&String::from_utf8_lossy(&log));
-    // Failed tests end the program badly too, but then their names say more than the end of its log.
+    let counts = read(&String::from_utf8_lossy(&log));
+    // Failed tests end the program badly too; with none, something else went wrong.
     match ended {
         Err(error) if counts.failed == 0 => Err(error),
-        _ => Ok(counts),
+        // The names of the failed tests are told by the caller; what they said is told here.
+        Err(error) => {
+            println!("{}", told(&error));
+            Ok(counts)
+        }
+        Ok(()) => Ok(counts),
     }
 }
