@@ -20,5 +20,6 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn write(path: &str, content: &str) -> anyhow::Result<()> {
-    fs::write(path, content).with_context(|| format!("write {path} (run this in the project's root)"))
+    fs::write(path, content)
+        .with_context(|| format!("write {path} (run this in the project's root)"))
 }

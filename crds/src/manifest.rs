@@ -5,7 +5,8 @@ use kube::CustomResourceExt;
 
 use crate::FlinCluster;
 
-const GENERATED: &str = "Generated from crds/src by `cargo run -p flin-crds -- --write`. Do not edit.";
+const GENERATED: &str =
+    "Generated from crds/src by `cargo run -p flin-crds -- --write`. Do not edit.";
 const METADATA: &str = "metadata:\n  name: flinclusters.flin.io\n";
 
 /// The CustomResourceDefinition of [`FlinCluster`].
@@ -35,5 +36,7 @@ pub fn chart_template() -> Result<String, serde_yaml::Error> {
          {{{{- if .Values.crds.keep }}}}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{{{- end }}}}\n"
     );
     let body = plain.replacen(METADATA, &metadata, 1);
-    Ok(format!("{{{{- /* {GENERATED} */ -}}}}\n{{{{- if .Values.crds.install }}}}\n{body}{{{{- end }}}}\n"))
+    Ok(format!(
+        "{{{{- /* {GENERATED} */ -}}}}\n{{{{- if .Values.crds.install }}}}\n{body}{{{{- end }}}}\n"
+    ))
 }

@@ -23,7 +23,10 @@ use crate::quantity::Quantity;
 pub struct Storage {
     /// The size of each node's volume, for example `10Gi`; at least `1Gi`. It never shrinks; growing it
     /// is not supported yet and is refused in the condition Progressing.
-    #[schemars(length(max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"))]
+    #[schemars(
+        length(max = 20),
+        regex(pattern = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$")
+    )]
     pub size: String,
 
     /// The StorageClass of the volumes; the default class of the Kubernetes cluster when absent. Fixed
@@ -151,7 +154,7 @@ pub struct NodeSettings {
 
     /// The largest request one client may send, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1024, max = 1073741824))]
+    #[schemars(range(min = 65536, max = 1073741824))]
     pub max_request_bytes: Option<i64>,
 
     /// The memory for blocks read from disk, in bytes.

@@ -1,0 +1,237 @@
+//! Decides what a pass does. Everything here is a pure function of what was asked and what was found,
+//! so that each decision can be tested with a table.
+
+mod birth;
+mod refusal;
+
+pub use refusal::Refusal;
+
+use std::fmt;
+
+use flin_crds::{Bootstrap, BootstrapPhase, Phase, reason};
+
+use crate::observe::{Complaint, Observed, PasswordsFound};
+use crate::validate::{Blueprint, Passwords, ValidatedCluster};
+
+/// The annotation of the StatefulSet that says what its pods were made from.
+pub const ANNOTATION_BLUEPRINT: &str = "flin.io/blueprint";
+
+/// What to do in a pass.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// Touch nothing and say why.
+    Hold(Hold),
+    /// Write this to the status before anything else, then plan again.
+    Record(Bootstrap),
+    /// Tell the nodes that their cluster's birth is recorded, then plan again.
+    Confirm {
+        /// Whom to tell.
+        address: String,
+        /// The cluster.
+        cluster_id: String,
+    },
+    /// Bring the objects to what they should be.
+    Settle(Box<Settle>),
+}
+
+/// Why nothing is touched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// The phase to show.
+    pub phase: Phase,
+    /// The reason for the conditions.
+    pub reason: &'static str,
+    /// The reason in words, with the remedy.
+    pub message: String,
+}
+
+/// How the objects should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settle {
+    /// The cluster's birth, as recorded.
+    pub bootstrap: Bootstrap,
+    /// The phase that nodes may read: Formed only once that is recorded and confirmed.
+    pub announced: BootstrapPhase,
+    /// What pods are made from.
+    pub blueprint: Blueprint,
+    /// Changes of the spec that are not carried out.
+    pub refusals: Vec<Refusal>,
+    /// Whether the passwords must be generated: true only when nothing was ever made with others.
+    pub generate_passwords: bool,
+    /// What is wrong with the passwords; nodes cannot start before it is mended.
+    pub passwords_complaint: Option<PasswordsComplaint>,
+    /// How many nodes may be disrupted voluntarily at the same time.
+    pub disruptions_allowed: i32,
+}
+
+/// Why there are no passwords to work with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PasswordsComplaint {
+    /// The reason for the conditions.
+    pub reason: &'static str,
+    /// The reason in words, with the remedy.
+    pub message: String,
+}
+
+impl Settle {
+    /// Whether nodes may run: there are passwords for them or soon will be.
+    #[must_use]
+    pub fn has_passwords(&self) -> bool {
+        self.passwords_complaint.is_none()
+    }
+}
+
+/// A new random cluster id, a UUID; used only when a cluster is born in this pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreshId(pub String);
+
+impl FreshId {
+    /// Draws one from the operating system.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn draw() -> Result<Self, getrandom::Error> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes)?;
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        let hex = hex::encode(bytes);
+        let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+        Ok(Self(parts.join("-")))
+    }
+}
+
+impl fmt::Display for FreshId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Decides what to do for `cluster` when `observed` is there.
+#[must_use]
+pub fn plan(cluster: &ValidatedCluster, observed: &Observed, fresh: &FreshId) -> Plan {
+    if let Some(hold) = in_the_way(cluster, observed) {
+        return Plan::Hold(hold);
+    }
+    let Some(bootstrap) = &cluster.bootstrap else {
+        return birth::plan(cluster, observed, fresh);
+    };
+    let report = observed.report.as_ref();
+    match bootstrap.phase {
+        BootstrapPhase::Forming if birth::is_complete(bootstrap, report) => {
+            return Plan::Record(Bootstrap { phase: BootstrapPhase::Formed, ..bootstrap.clone() });
+        }
+        BootstrapPhase::Formed => {
+            if let Some(report) = report.filter(|report| !report.formed && report.leaderless == 0) {
+                let cluster_id = bootstrap.cluster_id.clone();
+                return Plan::Confirm { address: report.address.clone(), cluster_id };
+            }
+        }
+        BootstrapPhase::Forming => {}
+    }
+    Plan::Settle(Box::new(settle(cluster, observed, bootstrap)))
+}
+
+fn settle(cluster: &ValidatedCluster, observed: &Observed, bootstrap: &Bootstrap) -> Settle {
+    let running = refusal::running_blueprint(observed);
+    let (blueprint, mut refusals) = match running {
+        Some(running) => {
+            let refusals = refusal::of_blueprint(cluster, &running);
+            (running, refusals)
+        }
+        None => (cluster.blueprint.clone(), Vec::new()),
+    };
+    refusals.extend(refusal::of_scale(cluster, bootstrap));
+    refusals.sort();
+    let (generate_passwords, passwords_complaint) = judge_passwords(cluster, observed);
+    let healthy = observed.report.as_ref().is_some_and(|report| {
+        report.leaderless == 0
+            && report.under_replicated == 0
+            && report.members.iter().all(|member| member.alive)
+    });
+    Settle {
+        bootstrap: bootstrap.clone(),
+        announced: birth::announced(bootstrap, observed),
+        blueprint,
+        refusals,
+        generate_passwords,
+        passwords_complaint,
+        disruptions_allowed: i32::from(healthy),
+    }
+}
+
+/// Something that bears a name this cluster needs, and is not its own.
+fn in_the_way(cluster: &ValidatedCluster, observed: &Observed) -> Option<Hold> {
+    let owned = |meta: &&kube::core::ObjectMeta| {
+        meta.owner_references
+            .iter()
+            .flatten()
+            .any(|owner| owner.uid == cluster.owner.uid && owner.controller == Some(true))
+    };
+    let mut strangers: Vec<_> = observed.objects().filter(|(_, meta)| !owned(meta)).collect();
+    // What people must mend is said before what mends itself.
+    strangers.sort_by_key(|(_, meta)| meta.deletion_timestamp.is_some());
+    let (kind, meta) = strangers.first()?;
+    let name = meta.name.as_deref().unwrap_or_default();
+    // The garbage collector has yet to come by for what a deleted cluster of this name owned.
+    let of_namesake = meta.owner_references.iter().flatten().any(|owner| {
+        owner.kind == cluster.owner.kind
+            && owner.name == cluster.owner.name
+            && owner.uid != cluster.owner.uid
+    });
+    if meta.deletion_timestamp.is_some() || of_namesake {
+        return Some(Hold {
+            phase: Phase::Pending,
+            reason: reason::WAITING_FOR_DELETION,
+            message: format!("{kind} {name} of an earlier cluster is still being deleted"),
+        });
+    }
+    Some(Hold {
+        phase: Phase::Pending,
+        reason: reason::OBJECT_NOT_OURS,
+        message: format!(
+            "{kind} {name} exists and does not belong to this FlinCluster: delete it, or give the \
+             FlinCluster another name"
+        ),
+    })
+}
+
+/// Whether to generate passwords, and else what is wrong with those there are. Nodes that run hold the
+/// old ones: others would cut them off from each other, so a lost Secret is never made anew.
+fn judge_passwords(
+    cluster: &ValidatedCluster,
+    observed: &Observed,
+) -> (bool, Option<PasswordsComplaint>) {
+    let name = cluster.passwords.secret_name();
+    let generated = matches!(cluster.passwords, Passwords::Generated(_));
+    let complaint = match &observed.passwords {
+        PasswordsFound::Complete { .. } => return (false, None),
+        PasswordsFound::Missing if generated && observed.statefulset.is_none() => {
+            return (true, None);
+        }
+        PasswordsFound::Missing if generated => PasswordsComplaint {
+            reason: reason::SECRET_MISSING,
+            message: format!(
+                "Secret {name} is gone and is not generated anew, because running nodes know the old \
+                 passwords: restore it, or make one with the keys client-password and peer-secret \
+                 and restart all nodes together"
+            ),
+        },
+        PasswordsFound::Missing => PasswordsComplaint {
+            reason: reason::SECRET_MISSING,
+            message: format!(
+                "Secret {name}, named by spec.auth.secretName, does not exist: make it with the keys \
+                 client-password and peer-secret"
+            ),
+        },
+        PasswordsFound::Unusable(Complaint::Lacks(key)) => PasswordsComplaint {
+            reason: reason::SECRET_INCOMPLETE,
+            message: format!("Secret {name} has nothing under the key {key}: add it"),
+        },
+        PasswordsFound::Unusable(Complaint::Terminating) => PasswordsComplaint {
+            reason: reason::SECRET_MISSING,
+            message: format!("Secret {name} is being deleted"),
+        },
+    };
+    (false, Some(complaint))
+}
