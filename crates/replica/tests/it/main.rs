@@ -1,5 +1,7 @@
 //! Integration tests of the replica.
 
+#![allow(clippy::unwrap_used)]
+
 mod cluster;
 mod hostile;
 mod memory_log;

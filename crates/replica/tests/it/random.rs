@@ -398,8 +398,8 @@ impl World {
                 self.cluster.start(*id);
             }
         }
-        let mut last = None;
-        for _ in 0..400 {
+        let last = Bytes::from_static(b"the last");
+        for round in 0..400 {
             for id in &ids {
                 self.cluster.replica(*id).tick();
                 self.calm_work(*id);
@@ -412,16 +412,16 @@ impl World {
                     self.calm_work(to);
                 }
             }
-            if let Some(last) = last
-                && self.cluster.members.values().all(|member| member.state.index >= last)
+            let placed = self.committed.iter().find(|(_, (_, data))| *data == last);
+            if let Some((index, _)) = placed {
+                if self.cluster.members.values().all(|member| member.state.index >= *index) {
+                    return;
+                }
+            } else if let Some(leader) = self.cluster.leader()
+                && round % 40 == 0
             {
-                return;
-            }
-            if last.is_none()
-                && let Some(leader) = self.cluster.leader()
-            {
-                let data = Bytes::from_static(b"the last");
-                last = self.cluster.replica(leader).propose(data).ok();
+                // The first of these may be proposed by a leader that lost its group already.
+                self.cluster.replica(leader).propose(last.clone()).ok();
                 self.calm_work(leader);
             }
         }
