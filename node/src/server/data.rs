@@ -120,8 +120,8 @@ pub(super) fn open(settings: &Settings, bootstrap: &Bootstrap) -> Result<Data, D
     };
     let log: Arc<dyn Log> = Arc::new(SharedLog::open(RealDisk::default(), &log_dir, options)?);
     let options = RocksOptions {
-        block_cache_bytes: settings.block_cache_bytes,
-        write_buffer_bytes: settings.write_buffer_bytes,
+        block_cache_bytes: memory(settings.block_cache_bytes),
+        write_buffer_bytes: memory(settings.write_buffer_bytes),
         ..RocksOptions::default()
     };
     let engine: Arc<dyn Engine> = Arc::new(RocksEngine::open(&directory.state_dir(), options)?);
@@ -174,6 +174,10 @@ fn found_meta(engine: &dyn Engine, log: &dyn Log, bootstrap: &Bootstrap) -> Resu
         establish(engine, log, &[Birth { group, replica, configuration }])?;
     }
     Ok(())
+}
+
+fn memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 fn is_empty(directory: &Path) -> bool {
