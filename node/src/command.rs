@@ -39,8 +39,10 @@ pub fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { code, words }) => {
-            eprintln!("flin-node: {words}");
+        Err(Failure { code, words, logged }) => {
+            if !logged {
+                eprintln!("flin-node: {words}");
+            }
             code.into()
         }
     }
@@ -55,9 +57,8 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .hide(true),
         );
-    let dev = DevOptions::augment_args(
-        Command::new("dev").about("Run a whole cluster on this machine, without any password"),
-    );
+    let dev = DevOptions::augment_args(Command::new("dev"))
+        .about("Run a whole cluster on this machine, without any password");
     let config = Command::new("config")
         .about("Print the settings in effect and who decided them, and whether a node would start")
         .args(settings::flags())
@@ -80,11 +81,13 @@ fn command() -> Command {
 struct Failure {
     code: u8,
     words: String,
+    /// Whether the log has it already, in its own format.
+    logged: bool,
 }
 
 impl Failure {
     fn new(code: u8, error: &dyn Error) -> Self {
-        Failure { code, words: chain(error) }
+        Failure { code, words: chain(error), logged: false }
     }
 }
 
@@ -152,11 +155,11 @@ fn serve(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = Settings::load(&gather(flags)?)?;
     init_tracing(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(server::run(settings)).map_err(Failure::from);
-    if let Err(failure) = &outcome {
+    runtime.block_on(server::run(settings)).map_err(|error| {
+        let failure = Failure { logged: true, ..Failure::from(error) };
         error!(exit_code = failure.code, reason = failure.words, "node ended");
-    }
-    outcome
+        failure
+    })
 }
 
 /// The runtime has one thread: nodes end with the thread that started them, so it must be this one.

@@ -140,7 +140,11 @@ fn tail(log: &Path) -> String {
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
         let mut bytes = Vec::new();
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok::<_, std::io::Error>(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+        let text = String::from_utf8_lossy(&bytes);
+        // The first line is whole only when the file begins with it.
+        let whole =
+            if length > TAIL_BYTES { text.split_once('\n').map(|(_, rest)| rest) } else { None };
+        Ok::<_, std::io::Error>(whole.unwrap_or(&text).trim_end().to_owned())
     };
     read().unwrap_or_else(|error| format!("(cannot be read: {error})"))
 }

@@ -89,7 +89,7 @@ pub enum DevError {
         source: io::Error,
     },
     /// A node ended although nobody told it to.
-    #[error("{name} ended by itself ({status}); the end of {log} is:\n{tail}")]
+    #[error("{name} ended by itself ({status}); {log} ends with:\n{tail}")]
     NodeEnded {
         /// The node.
         name: String,
@@ -158,10 +158,10 @@ async fn conduct(
         outcome = watch(&plan, &mut children) => outcome,
         _ = stop.recv() => Ok(()),
     };
-    if let Err(error) = &outcome
+    if let Err(DevError::NodeEnded { name, status, .. }) = &outcome
         && children.running() > 0
     {
-        println!("{}: stopping the other nodes", first_line(&error.to_string()));
+        println!("{name} ended by itself ({status}): the others are stopped.");
     }
     children.stop(&mut stop).await;
     outcome
@@ -192,10 +192,6 @@ async fn watch(plan: &Plan, children: &mut Children) -> Result<(), DevError> {
 
 fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("{count} {what}") } else { format!("{count} {what}s") }
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or(text)
 }
 
 #[cfg(test)]

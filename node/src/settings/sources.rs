@@ -14,8 +14,8 @@ use super::value::{Kind, Value};
 /// The longest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Names that begin like ours and belong to others: the build cache, and what a test harness sets.
-const FOREIGN_VARIABLES: [&str; 1] = ["FLIN_CACHE_DIR"];
+/// Names that begin like ours and belong to the build, the tests and the load generator.
+const FOREIGN_VARIABLES: [&str; 3] = ["FLIN_CACHE_DIR", "FLIN_NODE_IMAGE", "FLIN_PASSWORD"];
 
 /// Who decided a setting. A later one outranks an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,5 @@
+//! A node's parts against fakes of their neighbours, over real sockets.
+
+#![allow(clippy::unwrap_used)]
+
+mod front;
