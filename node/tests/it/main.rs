@@ -3,3 +3,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod front;
+mod grpc;
+mod memory;
