@@ -89,7 +89,7 @@ impl Plan {
             let (found, phase) = bootstrap::read_genesis(&path)?;
             let partitions = options.partitions.unwrap_or(found.partitions);
             if found != genesis(found.cluster_id, partitions, &nodes) {
-                return Err(DevError::OtherCluster { path, found: describe(&found) });
+                return Err(DevError::OtherCluster { path, found: describe_found(&found) });
             }
             (found, phase)
         } else {
@@ -184,12 +184,14 @@ fn genesis(cluster_id: ClusterId, partitions: u16, nodes: &[NodePlan]) -> Genesi
 
 fn describe(genesis: &Genesis) -> String {
     let Genesis { partitions, replication_factor, members, .. } = genesis;
-    let first = members.first().map_or("nowhere", |member| member.client_address.as_str());
-    format!(
-        "{}, {partitions} partitions, replication factor {replication_factor}, the first node's \
-         cluster port at {first}",
-        super::plural(members.len(), "node")
-    )
+    let nodes = super::plural(members.len(), "node");
+    format!("{nodes}, {partitions} partitions, replication factor {replication_factor}")
+}
+
+/// [`describe`], with the ports, which cannot be changed either.
+fn describe_found(genesis: &Genesis) -> String {
+    let first = genesis.members.first().map_or("nobody", |member| &member.client_address);
+    format!("{}, clients of the first one at {first}", describe(genesis))
 }
 
 fn new_cluster_id() -> Result<ClusterId, DevError> {
