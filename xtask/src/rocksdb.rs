@@ -57,6 +57,8 @@ pub(crate) fn ensure(workspace: &Workspace, step: &Step) -> Result<()> {
     std::fs::create_dir_all(&folder)?;
     let unfinished = folder.join("unfinished");
     std::fs::copy(&built, &unfinished).with_context(|| format!("copy {}", built.display()))?;
+    // Debug information would make it thirty times as large, and every link as slow.
+    run("strip").arg("--strip-debug").arg(&unfinished).logged(step.log())?;
     std::fs::rename(&unfinished, &library)?;
     // Gigabytes of objects that are all in the library now.
     std::fs::remove_dir_all(&target).ok();
