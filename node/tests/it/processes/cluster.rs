@@ -1,0 +1,253 @@
+//! A cluster of real `flin-node` processes on loopback.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use flin_proto::admin::admin_client::AdminClient;
+use flin_proto::admin::{Cluster as Answer, ConfirmFormedRequest, GetClusterRequest};
+use redis::aio::MultiplexedConnection;
+use serde_json::json;
+use tempfile::TempDir;
+
+const CLUSTER_ID: &str = "5f1c0000-0000-4000-8000-00000000f11e";
+/// How long anything may take on a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Nodes 1..=n of one cluster, in a directory that goes with it.
+pub struct Cluster {
+    directory: TempDir,
+    partitions: u16,
+    settings: Vec<(&'static str, &'static str)>,
+    nodes: Vec<Node>,
+}
+
+struct Node {
+    ports: [u16; 5],
+    process: Option<Child>,
+}
+
+impl Cluster {
+    /// Starts `count` nodes with extra `settings`, and returns once they serve.
+    pub async fn start(
+        count: usize,
+        partitions: u16,
+        settings: &[(&'static str, &'static str)],
+    ) -> Self {
+        let nodes = (0..count).map(|_| Node { ports: free_ports(), process: None }).collect();
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut cluster = Cluster { directory, partitions, settings: settings.to_vec(), nodes };
+        cluster.write_bootstrap("Forming");
+        for node in 0..count {
+            cluster.launch(node);
+        }
+        let mut admin = cluster.wait_for(0, |answer| answer.leaderless == 0).await;
+        let request = ConfirmFormedRequest { cluster_id: CLUSTER_ID.into() };
+        admin.confirm_formed(request).await.expect("the cluster confirms that it is formed");
+        cluster.write_bootstrap("Formed");
+        for node in 0..count {
+            cluster.wait_for(node, |answer| answer.formed).await;
+        }
+        cluster
+    }
+
+    /// Starts the process of a node that does not run.
+    pub fn launch(&mut self, node: usize) {
+        let process = self.command(node).spawn().expect("flin-node starts");
+        self.nodes[node].process = Some(process);
+    }
+
+    /// The command that runs a node.
+    pub fn command(&self, node: usize) -> Command {
+        let [resp, grpc, http, peer, cluster] =
+            self.nodes[node].ports.map(|port| format!("127.0.0.1:{port}"));
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path(&format!("n{node}.log")))
+            .expect("a log file");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_flin-node"));
+        command
+            .arg("server")
+            .args(["--node-name", &format!("n{node}"), "--allow-no-auth", "true"])
+            .args(["--client-password-file", "", "--peer-secret-file", "", "--config-file", ""])
+            .args(["--resp-address", &resp, "--grpc-address", &grpc, "--http-address", &http])
+            .args(["--peer-address", &peer, "--cluster-resp-address", &cluster])
+            .arg("--data-dir")
+            .arg(self.data(node))
+            .arg("--bootstrap-file")
+            .arg(self.path("cluster.json"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        for (name, value) in &self.settings {
+            command.arg(format!("--{name}")).arg(value);
+        }
+        command
+    }
+
+    /// The data directory of a node.
+    pub fn data(&self, node: usize) -> PathBuf {
+        self.path(&format!("data-{node}"))
+    }
+
+    /// Ends a node as a crash does.
+    pub fn kill(&mut self, node: usize) {
+        let mut process = self.nodes[node].process.take().expect("the node runs");
+        process.kill().expect("the process can be killed");
+        process.wait().expect("the process ended");
+    }
+
+    /// Tells a node to stop, and waits until it has.
+    pub async fn terminate(&mut self, node: usize) -> ExitStatus {
+        let mut process = self.nodes[node].process.take().expect("the node runs");
+        let pid = i32::try_from(process.id()).expect("a process id");
+        let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        wait_for_exit(&mut process).await
+    }
+
+    /// A Redis connection to a node.
+    pub async fn redis(&self, node: usize) -> MultiplexedConnection {
+        let port = self.nodes[node].ports[0];
+        let client = redis::Client::open(format!("redis://127.0.0.1:{port}/")).expect("an address");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match client.get_multiplexed_async_connection().await {
+                Ok(connection) => return connection,
+                Err(error) if Instant::now() > deadline => panic!("node {node}: {error}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// Waits until every node that runs says that it is ready.
+    pub async fn ready(&self) {
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].process.is_none() {
+                continue;
+            }
+            let deadline = Instant::now() + PATIENCE;
+            loop {
+                let answer = self.http(node, "/readyz").await;
+                if answer.starts_with("HTTP/1.1 200") {
+                    break;
+                }
+                assert!(Instant::now() < deadline, "node {node} is not ready: {answer}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    /// The value of a metric without labels.
+    pub async fn metric(&self, node: usize, name: &str) -> f64 {
+        let text = self.http(node, "/metrics").await;
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
+        let line = line.unwrap_or_else(|| panic!("{name} is not in {text}"));
+        line[name.len()..].trim().parse().expect("a number")
+    }
+
+    /// Asks a node about the cluster until the answer is as wanted.
+    pub async fn wait_for(
+        &self,
+        node: usize,
+        wanted: impl Fn(&Answer) -> bool,
+    ) -> AdminClient<tonic::transport::Channel> {
+        let address = format!("http://127.0.0.1:{}", self.nodes[node].ports[1]);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = match AdminClient::connect(address.clone()).await {
+                Ok(mut admin) => match admin.get_cluster(GetClusterRequest {}).await {
+                    Ok(answer) if wanted(answer.get_ref()) => return admin,
+                    Ok(answer) => format!("{answer:?}"),
+                    Err(status) => status.to_string(),
+                },
+                Err(error) => error.to_string(),
+            };
+            assert!(Instant::now() < deadline, "node {node} last said {answer}\n{}", self.log(node));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What a node logged.
+    pub fn log(&self, node: usize) -> String {
+        fs::read_to_string(self.path(&format!("n{node}.log"))).unwrap_or_default()
+    }
+
+    async fn http(&self, node: usize, path: &str) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+        let exchange = async {
+            let address = ("127.0.0.1", self.nodes[node].ports[2]);
+            let mut stream = tokio::net::TcpStream::connect(address).await?;
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        exchange.await.unwrap_or_else(|error| error.to_string())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write_bootstrap(&self, phase: &str) {
+        let members: Vec<_> = (self.nodes.iter().enumerate())
+            .map(|(at, node)| {
+                json!({
+                    "name": format!("n{at}"),
+                    "nodeId": at + 1,
+                    "peerAddress": format!("127.0.0.1:{}", node.ports[3]),
+                    "clientAddress": format!("127.0.0.1:{}", node.ports[4]),
+                    "zone": "",
+                })
+            })
+            .collect();
+        let file = json!({
+            "clusterId": CLUSTER_ID,
+            "partitions": self.partitions,
+            "replicationFactor": if self.nodes.len() < 3 { 1 } else { 3 },
+            "phase": phase,
+            "members": members,
+        });
+        fs::write(self.path("cluster.json"), file.to_string()).expect("the bootstrap file");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for process in self.nodes.iter_mut().filter_map(|node| node.process.as_mut()) {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        if std::thread::panicking() {
+            for node in 0..self.nodes.len() {
+                let log = self.log(node);
+                let tail = &log[log.len().saturating_sub(3_000)..];
+                eprintln!("--- the end of what node {node} logged\n{tail}");
+            }
+        }
+    }
+}
+
+/// Waits for a process to end by itself.
+pub async fn wait_for_exit(process: &mut Child) -> ExitStatus {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = process.try_wait().expect("the process can be waited for") {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "the process does not end");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Five ports that were free a moment ago.
+fn free_ports() -> [u16; 5] {
+    let listeners: [TcpListener; 5] =
+        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
