@@ -6,4 +6,5 @@ mod cluster;
 mod hostile;
 mod memory_log;
 mod random;
+mod restore;
 mod scripts;

@@ -137,6 +137,8 @@ struct World {
     committed: BTreeMap<LogIndex, (Term, Bytes)>,
     writes: BTreeMap<(LogIndex, Term), Write>,
     reads: BTreeMap<(ReplicaId, u64), Read>,
+    /// The last context used by each running replica.
+    contexts: BTreeMap<ReplicaId, u64>,
     /// The greatest index applied anywhere: acknowledged to some client.
     floor: LogIndex,
     counter: u64,
@@ -153,6 +155,7 @@ impl World {
             committed: BTreeMap::new(),
             writes: BTreeMap::new(),
             reads: BTreeMap::new(),
+            contexts: BTreeMap::new(),
             floor: INITIAL_INDEX,
             counter: 0,
             totals: Totals::default(),
@@ -266,8 +269,10 @@ impl World {
     }
 
     fn read(&mut self, id: ReplicaId) {
-        self.counter += 1;
-        let context = self.counter;
+        // A node counts anew after each start, so contexts come back.
+        let context = self.contexts.entry(id).or_default();
+        *context += 1;
+        let context = *context;
         if self.cluster.replica(id).read_index(context).is_ok() {
             self.reads.insert((id, context), Read { floor: self.floor, index: None });
         }
@@ -287,6 +292,7 @@ impl World {
     fn crashed(&mut self, id: ReplicaId) {
         self.totals.crashes += 1;
         self.reads.retain(|(reader, _), _| *reader != id);
+        self.contexts.remove(&id);
     }
 
     fn part_or_heal(&mut self) {
