@@ -22,11 +22,9 @@ fn flin(workspace: &Workspace) -> Run {
     kubectl(workspace).args(["--namespace", NAMESPACE])
 }
 
-/// Applies the example in its namespace.
+/// Applies the example, which brings its namespace.
 pub(crate) fn apply(workspace: &Workspace, step: &Step) -> Result<()> {
-    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: {NAMESPACE}\n");
-    kubectl(workspace).args(["apply", "--filename", "-"]).stdin(namespace).logged(step.log())?;
-    flin(workspace)
+    kubectl(workspace)
         .args(["apply", "--filename"])
         .arg(workspace.root.join(EXAMPLE))
         .logged(step.log())
