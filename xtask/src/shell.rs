@@ -24,7 +24,6 @@ pub(crate) struct Run {
     env: Vec<(String, OsString)>,
     without_env: Vec<OsString>,
     dir: Option<PathBuf>,
-    stdin: Option<Vec<u8>>,
     timeout: Option<Duration>,
 }
 
@@ -36,7 +35,6 @@ pub(crate) fn run(program: impl AsRef<OsStr>) -> Run {
         env: Vec::new(),
         without_env: Vec::new(),
         dir: None,
-        stdin: None,
         timeout: None,
     }
 }
@@ -69,11 +67,6 @@ impl Run {
 
     pub(crate) fn dir(mut self, dir: impl AsRef<Path>) -> Self {
         self.dir = Some(dir.as_ref().to_owned());
-        self
-    }
-
-    pub(crate) fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = Some(bytes.into());
         self
     }
 
@@ -176,13 +169,7 @@ impl Run {
     }
 
     fn spawn(&self, mut command: Command) -> Result<Child> {
-        command.stdin(if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() });
-        let mut child = command.spawn().with_context(|| format!("start {self}"))?;
-        if let (Some(bytes), Some(mut pipe)) = (self.stdin.clone(), child.stdin.take()) {
-            // A program that ends without reading its input tells more by its exit status.
-            std::thread::spawn(move || pipe.write_all(&bytes).ok());
-        }
-        Ok(child)
+        command.stdin(Stdio::null()).spawn().with_context(|| format!("start {self}"))
     }
 
     fn capture(&self) -> Result<Ended> {
@@ -321,11 +308,6 @@ mod tests {
     fn program_that_does_not_end_is_stopped() {
         let error = run("sleep").arg("60").timeout(Duration::from_millis(50)).quiet().unwrap_err();
         assert!(error.to_string().contains("still running"));
-    }
-
-    #[test]
-    fn input_reaches_the_program() {
-        assert_eq!(run("cat").stdin("words").output().unwrap(), "words");
     }
 
     #[test]
