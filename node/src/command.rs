@@ -114,6 +114,7 @@ impl From<DevError> for Failure {
             DevError::Ports { .. } | DevError::OtherCluster { .. } | DevError::Bootstrap(_) => {
                 EXIT_USAGE
             }
+            DevError::InUse { .. } => EXIT_DATA,
             DevError::Io { .. } | DevError::NodeEnded { .. } | DevError::NotInTime { .. } => {
                 EXIT_INTERNAL
             }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -84,7 +85,15 @@ impl Children {
     async fn all_ended(&mut self) {
         while !self.running.is_empty() {
             match self.ended().await {
-                DevError::NodeEnded { status, .. } if status.success() => {}
+                // One that has just been started ends by the signal itself.
+                DevError::NodeEnded { status, .. }
+                    if status.success() || status.signal() == Some(Signal::TERM.as_raw()) => {}
+                DevError::NodeEnded { name, status, log, tail } => {
+                    println!(
+                        "{name} failed to stop ({status}); {} ends with:\n{tail}",
+                        log.display()
+                    );
+                }
                 error => println!("{error}"),
             }
         }

@@ -76,6 +76,12 @@ pub enum DevError {
         /// What it describes.
         found: String,
     },
+    /// The directory is taken.
+    #[error("another `flin-node dev` runs in {path}; stop it, or choose another --data")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The bootstrap file that is there cannot be used.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),

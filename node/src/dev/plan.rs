@@ -1,17 +1,23 @@
 //! Who runs where: ports, directories, bootstrap file and flags of the nodes of one machine.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use flin_state::cluster::{Genesis, GenesisMember};
 use flin_state::ids::{ClusterId, NodeId};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::{DevError, DevOptions, PORTS_PER_NODE};
 use crate::bootstrap::{self, Phase};
 
 /// Partitions of a new cluster when nobody says.
 const PARTITIONS_DEFAULT: u16 = 64;
+
+/// All nodes stop together, so the last ones find nobody to hand their leaderships to and would wait in
+/// vain.
+const SHUTDOWN_GRACE_MS: u64 = 500;
 
 /// A cluster on this machine.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ pub(super) struct Plan {
     pub(super) phase: Phase,
     pub(super) nodes: Vec<NodePlan>,
     server_flags: Vec<String>,
+    /// Held as long as the plan lives: two plans for one directory would write over each other's logs.
+    _lock: File,
 }
 
 /// One node of it.
@@ -83,6 +91,7 @@ impl Plan {
         let act = || format!("create {}", options.data.display());
         fs::create_dir_all(&options.data).map_err(DevError::io(act()))?;
         let data = options.data.canonicalize().map_err(DevError::io(act()))?;
+        let lock = lock(&data)?;
         let nodes: Vec<NodePlan> = (0..nodes).map(|i| NodePlan::at(i, base_port)).collect();
         let path = bootstrap_path(&data);
         let (genesis, phase) = if path.exists() {
@@ -97,7 +106,7 @@ impl Plan {
             (genesis(new_cluster_id()?, partitions, &nodes), Phase::Forming)
         };
         let server_flags = options.server_flags.clone();
-        let plan = Plan { data, genesis, phase, nodes, server_flags };
+        let plan = Plan { data, genesis, phase, nodes, server_flags, _lock: lock };
         plan.write_bootstrap(phase)?;
         Ok(plan)
     }
@@ -107,11 +116,11 @@ impl Plan {
         let path = bootstrap_path(&self.data);
         let draft = path.with_extension("json.new");
         let write = || {
-            let mut file = fs::File::create(&draft)?;
+            let mut file = File::create(&draft)?;
             file.write_all(bootstrap::to_json(&self.genesis, phase).as_bytes())?;
             file.sync_all()?;
             fs::rename(&draft, &path)?;
-            fs::File::open(&self.data)?.sync_all()
+            File::open(&self.data)?.sync_all()
         };
         write().map_err(DevError::io(format!("write {}", path.display())))
     }
@@ -127,6 +136,7 @@ impl Plan {
             ("client-password-file", String::new()),
             ("peer-secret-file", String::new()),
             ("allow-no-auth", "true".to_owned()),
+            ("shutdown-grace-ms", SHUTDOWN_GRACE_MS.to_string()),
             ("resp-address", node.resp_address()),
             ("grpc-address", node.grpc_address()),
             ("http-address", node.http_address()),
@@ -168,6 +178,16 @@ impl Plan {
         );
         text += "Ctrl-C stops the nodes and keeps the data.";
         text
+    }
+}
+
+fn lock(data: &Path) -> Result<File, DevError> {
+    let path = data.join("dev.lock");
+    let file = File::create(&path).map_err(DevError::io(format!("create {}", path.display())))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(DevError::InUse { path: data.to_owned() }),
+        Err(error) => Err(DevError::io(format!("lock {}", path.display()))(error.into())),
     }
 }
 

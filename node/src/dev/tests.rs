@@ -136,17 +136,23 @@ fn nodes_have_ports_and_directories_of_their_own() {
 }
 
 #[test]
-fn second_start_finds_its_cluster_and_refuses_another_shape() {
+fn second_start_finds_its_cluster_and_refuses_another_shape_or_a_double() {
     let dir = tempfile::tempdir().unwrap();
     let first = Plan::make(&options(&dir, 3, 6380)).unwrap();
     first.write_bootstrap(Phase::Formed).unwrap();
+    let (genesis, data) = (first.genesis.clone(), first.data.clone());
+    let error = Plan::make(&options(&dir, 3, 6380)).unwrap_err();
+    assert!(matches!(error, DevError::InUse { .. }), "{error}");
+    drop(first);
+
     let again = Plan::make(&options(&dir, 3, 6380)).unwrap();
-    assert_eq!(again.genesis, first.genesis);
+    assert_eq!(again.genesis, genesis);
     assert_eq!(again.phase, Phase::Formed);
+    drop(again);
     let error = Plan::make(&options(&dir, 1, 6380)).unwrap_err();
     assert!(error.to_string().contains("(3 nodes, 2 partitions, replication factor 3"), "{error}");
     assert!(Plan::make(&options(&dir, 3, 7000)).is_err());
-    assert_eq!(phase(&first.data), Phase::Formed);
+    assert_eq!(phase(&data), Phase::Formed);
 }
 
 #[test]
