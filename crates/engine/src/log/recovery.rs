@@ -49,6 +49,9 @@ pub(super) fn open<D: Disk>(
     if let Some(parent) = dir.parent() {
         disk.sync_dir(parent).map_err(failed)?;
     }
+    // The names seen now may be newer than the durable ones: a segment that was becoming a spare when
+    // the process was killed would be overwritten under a name that comes back.
+    disk.sync_dir(dir).map_err(failed)?;
     let names = disk.list(dir).map_err(failed)?;
     let (chain, leftovers) = find_chain(&disk, dir, &names)?;
     for path in leftovers {

@@ -103,8 +103,6 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn after_any_crash_the_log_holds_a_prefix_with_everything_synced(
         seed: u64,

@@ -90,6 +90,29 @@ fn reclaim_interrupted_anywhere_loses_nothing() {
 }
 
 #[test]
+fn segment_that_was_being_retired_is_not_reused_under_its_old_name() {
+    for reclaiming in 0..40 {
+        for opening in 0..12 {
+            let disk = MemoryDisk::new();
+            let log = open(&disk).expect("open");
+            cold_and_hot(&log, 30).expect("write");
+            log.write(&[compact(1, 6), compact(2, 35)]).expect("write");
+            log.sync().expect("sync");
+            let before = Model::of(&log).expect("read");
+            disk.halt_after(reclaiming);
+            // Interrupted or not, its names may not be durable yet when the process is killed.
+            let _ = log.reclaim();
+            disk.crash(Crash::Kill);
+            disk.halt_after(opening);
+            let _ = open(&disk);
+            disk.crash(Crash::LoseUnsynced);
+            let log = open(&disk).unwrap_or_else(|e| panic!("{reclaiming}, {opening}: {e}"));
+            assert_eq!(Model::of(&log).expect("read"), before, "{reclaiming}, {opening}");
+        }
+    }
+}
+
+#[test]
 fn reader_of_a_segment_that_retires_still_reads_it() {
     let disk = MemoryDisk::new();
     let log = open(&disk).expect("open");
