@@ -37,7 +37,13 @@ pub(super) struct Lanes {
     lanes: BTreeMap<PartitionId, Vec<Run>>,
 }
 
-enum Run {
+/// Operations of one kind that are done together.
+struct Run {
+    mode: Mode,
+    operations: Operations,
+}
+
+enum Operations {
     Writes { writes: Vec<Write>, bytes: usize },
     Reads(Vec<Read>),
 }
@@ -65,28 +71,35 @@ impl Lanes {
         self.lanes.is_empty()
     }
 
-    /// Appends an operation to its partition's lane.
-    pub(super) fn push(&mut self, partition: PartitionId, operation: Operation) -> Ticket {
+    /// Appends an operation to its partition's lane; `mode` says whether another node may answer it.
+    pub(super) fn push(
+        &mut self,
+        partition: PartitionId,
+        mode: Mode,
+        operation: Operation,
+    ) -> Ticket {
         let runs = self.lanes.entry(partition).or_default();
-        let at = match (runs.last_mut(), operation) {
-            (Some(Run::Writes { writes, bytes }), Operation::Write(write))
+        let last = runs.last_mut().filter(|run| run.mode == mode).map(|run| &mut run.operations);
+        let at = match (last, operation) {
+            (Some(Operations::Writes { writes, bytes }), Operation::Write(write))
                 if *bytes + write.size_bytes() <= RUN_BYTES_MAX =>
             {
                 *bytes += write.size_bytes();
                 writes.push(write);
                 writes.len() - 1
             }
-            (Some(Run::Reads(reads)), Operation::Read(read)) => {
+            (Some(Operations::Reads(reads)), Operation::Read(read)) => {
                 reads.push(read);
                 reads.len() - 1
             }
             (_, Operation::Write(write)) => {
                 let bytes = write.size_bytes();
-                runs.push(Run::Writes { writes: vec![write], bytes });
+                let operations = Operations::Writes { writes: vec![write], bytes };
+                runs.push(Run { mode, operations });
                 0
             }
             (_, Operation::Read(read)) => {
-                runs.push(Run::Reads(vec![read]));
+                runs.push(Run { mode, operations: Operations::Reads(vec![read]) });
                 0
             }
         };
@@ -94,14 +107,14 @@ impl Lanes {
     }
 
     /// Runs everything and returns when all of it has ended, one way or the other.
-    pub(super) async fn run<R: Requests>(self, requests: &R, mode: Mode) -> Outcomes {
+    pub(super) async fn run<R: Requests>(self, requests: &R) -> Outcomes {
         let mut running: FuturesUnordered<_> = self
             .lanes
             .into_iter()
             .map(|(partition, runs)| async move {
                 let mut outcomes = Vec::with_capacity(runs.len());
                 for run in runs {
-                    outcomes.push(perform(requests, mode, partition, run).await);
+                    outcomes.push(perform(requests, partition, run).await);
                 }
                 (partition, outcomes)
             })
@@ -114,14 +127,10 @@ impl Lanes {
     }
 }
 
-async fn perform<R: Requests>(
-    requests: &R,
-    mode: Mode,
-    partition: PartitionId,
-    run: Run,
-) -> Outcome {
-    let (write, expected, result) = match run {
-        Run::Writes { writes, .. } => {
+async fn perform<R: Requests>(requests: &R, partition: PartitionId, run: Run) -> Outcome {
+    let mode = run.mode;
+    let (write, expected, result) = match run.operations {
+        Operations::Writes { writes, .. } => {
             let expected = writes.len();
             let result = match mode {
                 Mode::Proxy => requests.write(partition, writes).await,
@@ -129,7 +138,9 @@ async fn perform<R: Requests>(
             };
             (true, expected, result)
         }
-        Run::Reads(reads) => (false, reads.len(), read_all(requests, mode, partition, reads).await),
+        Operations::Reads(reads) => {
+            (false, reads.len(), read_all(requests, mode, partition, reads).await)
+        }
     };
     let result = match result {
         Ok(replies) if replies.len() != expected => Err(RequestError::Unknown(format!(

@@ -121,7 +121,7 @@ impl Pipeline {
                 }
                 let slot = slot.expect("a command of one key has a key");
                 let partition = partition_of(slot, partitions);
-                Tickets::One(self.lanes.push(partition, operation), shape)
+                Tickets::One(self.lanes.push(partition, self.mode, operation), shape)
             }
             Task::GetMany(keys) => {
                 self.reads += keys.len();
@@ -129,7 +129,8 @@ impl Pipeline {
                 let parts = split(keys.into_iter().enumerate(), partitions, |(_, key)| key);
                 let tickets = parts.into_iter().map(|(partition, part)| {
                     let (places, keys) = part.into_iter().unzip();
-                    (self.lanes.push(partition, Operation::Read(Read::GetMany { keys })), places)
+                    let read = Operation::Read(Read::GetMany { keys });
+                    (self.lanes.push(partition, self.mode, read), places)
                 });
                 Tickets::Values(tickets.collect(), count)
             }
@@ -149,11 +150,12 @@ impl Pipeline {
             Task::Count => {
                 let counted: Vec<_> =
                     (0..partitions).filter(|p| self.counts(*p)).map(PartitionId).collect();
-                let count = |p| self.lanes.push(p, Operation::Read(Read::Count));
+                let count = |p| self.lanes.push(p, Mode::Proxy, Operation::Read(Read::Count));
                 Tickets::Sum(counted.into_iter().map(count).collect())
             }
             Task::Flush => {
-                let flush = |p| self.lanes.push(PartitionId(p), Operation::Write(Write::Flush));
+                let flush = Operation::Write(Write::Flush);
+                let flush = |p| self.lanes.push(PartitionId(p), Mode::Proxy, flush.clone());
                 Tickets::All((0..partitions).map(flush).collect())
             }
         };
@@ -182,7 +184,7 @@ impl Pipeline {
         parts: BTreeMap<PartitionId, Vec<T>>,
         operation: impl Fn(Vec<T>) -> Operation,
     ) -> Vec<Ticket> {
-        let push = |(partition, part)| self.lanes.push(partition, operation(part));
+        let push = |(partition, part)| self.lanes.push(partition, self.mode, operation(part));
         parts.into_iter().map(push).collect()
     }
 
@@ -191,7 +193,7 @@ impl Pipeline {
         let Pipeline { mode, view, lanes, mut places, .. } = self;
         let mut outcomes = match lanes.is_empty() {
             true => Outcomes::default(),
-            false => lanes.run(requests, mode).await,
+            false => lanes.run(requests).await,
         };
         if let Some(Place { answer, .. }) = places.last_mut()
             && let Answer::Scan(scan, partitions) = answer

@@ -100,10 +100,10 @@ const CLUSTER: &[Command] = &[
     command("nodes", 2, &[Loading], Cluster)
         .says("", "Describes the nodes and the slots they lead, one line each."),
     command("shards", 2, &[Loading], Cluster)
-        .says("", "Describes the groups of nodes that serve the same slots."),
+        .says("", "Describes the nodes that lead slots, and which."),
     command("slots", 2, &[Loading], Cluster).says(
         "",
-        "Answers ranges of slots with the leading node first, then the nodes of its replicas.",
+        "Answers ranges of slots and the node that leads each.",
     ),
 ];
 

@@ -31,25 +31,14 @@ pub(super) fn config(options: &FrontOptions, name: &str, arguments: &[Bytes]) ->
 }
 
 fn get(options: &FrontOptions, patterns: &[Bytes]) -> Value {
-    let connections_max = options.connections_max.to_string();
-    // What Redis's own tools ask for.
-    let known = [
-        ("appendonly", "yes"),
-        ("databases", "1"),
-        ("maxclients", connections_max.as_str()),
-        ("maxmemory", "0"),
-        ("maxmemory-policy", "noeviction"),
-        ("save", ""),
-    ];
-    let own = options.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let wanted =
         |name: &str| patterns.iter().any(|p| matches(&p.to_ascii_lowercase(), name.as_bytes()));
-    let pairs = known.into_iter().chain(own).filter(|(name, _)| wanted(name));
-    Value::Map(
-        pairs
-            .map(|(name, value)| (Value::bulk(name.to_owned()), Value::bulk(value.to_owned())))
-            .collect(),
-    )
+    let pairs = options.settings.iter().filter(|(name, _)| wanted(name));
+    Value::Map(pairs.map(|(name, value)| (text(name), text(value))).collect())
+}
+
+fn text(text: &str) -> Value {
+    Value::bulk(text.to_owned())
 }
 
 pub(super) fn time(options: &FrontOptions) -> Value {
