@@ -7,4 +7,5 @@ mod hostile;
 mod memory_log;
 mod random;
 mod restore;
+mod rounds;
 mod scripts;
