@@ -3,6 +3,7 @@
 //! The same binary is the harness outside the cluster (`smoke`, `run`, `bench`) and, in the image
 //! `flin-e2e`, the traffic inside it (`traffic`, `load`).
 
+mod bench;
 mod client;
 mod harness;
 mod load;
@@ -51,6 +52,8 @@ enum Command {
     Smoke(smoke::Options),
     /// Runs the scenarios.
     Run(scenario::Options),
+    /// Measures Flin, and peers beside it, in the cluster.
+    Bench(bench::Options),
     /// Recorded traffic; runs in a pod inside the cluster.
     #[command(subcommand)]
     Traffic(traffic::Command),
@@ -70,6 +73,7 @@ async fn main() -> Result<()> {
             Ok(())
         }
         Command::Run(options) => scenario::run(&place.connect().await?, &options).await,
+        Command::Bench(options) => bench::run(&place.connect().await?, &options).await,
         Command::Traffic(command) => traffic::run(command).await,
         Command::Load(command) => load::run(command).await,
     }

@@ -201,7 +201,7 @@ impl Output {
 }
 
 fn manifest(options: &JobOptions, image: &str, patience: Duration) -> Value {
-    let mut env = vec![json!({"name": "RUST_BACKTRACE", "value": "1"})];
+    let mut env = vec![json!({"name": "RUST_LIB_BACKTRACE", "value": "0"})];
     if let Some(secret) = &options.password_secret {
         let source = json!({"secretKeyRef": {"name": secret, "key": "client-password"}});
         env.push(json!({"name": "FLIN_PASSWORD", "valueFrom": source}));
