@@ -1,0 +1,105 @@
+use flin_crds::Phase;
+use serde_json::{Value, json};
+
+use crate::world::{BUDGET, World, requeued};
+
+fn refusing(words: &str) -> Value {
+    json!({"ready": false, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+           "lastState": {"terminated": {"exitCode": 78, "message": words}}})
+}
+
+fn disruptions_allowed(world: &World) -> Value {
+    world.api.get(BUDGET).expect("it is there")["spec"]["maxUnavailable"].clone()
+}
+
+#[tokio::test]
+async fn partitions_without_a_leader_make_it_unavailable() {
+    let world = World::running().await;
+    world.nodes_say(|report| {
+        report.leaderless = 3;
+        report.under_replicated = 20;
+    });
+    assert_eq!(world.pass().await.expect("nothing fails here"), requeued(1));
+    assert_eq!(world.pass().await.expect("nothing fails here"), requeued(5));
+    assert_eq!(world.verdict("Available"), "False PartitionsLeaderless");
+    assert_eq!(world.condition("Available").message, "3 of 64 partitions have no leader");
+    assert_eq!(world.status().phase, Some(Phase::Unavailable));
+    let partitions = world.status().partitions.expect("they are reported");
+    let numbers = (partitions.total, partitions.under_replicated, partitions.leaderless);
+    assert_eq!(numbers, (64, 20, 3));
+}
+
+#[tokio::test]
+async fn missing_node_degrades_and_forbids_disruptions() {
+    let world = World::running().await;
+    assert_eq!(disruptions_allowed(&world), 1);
+    world.put_pod(1, json!({"ready": false}));
+    world.nodes_say(|report| {
+        report.members[1].alive = false;
+        report.under_replicated = 64;
+    });
+    world.passes(1).await;
+    assert_eq!(world.verdict("Available"), "True AllPartitionsLed");
+    assert_eq!(world.verdict("Degraded"), "True NodesMissing");
+    assert_eq!(world.condition("Degraded").message, "demo-1 not ready: 2 of 3 nodes are");
+    assert_eq!(world.status().phase, Some(Phase::Degraded));
+    assert_eq!(world.status().ready.as_deref(), Some("2/3"));
+    assert_eq!(disruptions_allowed(&world), 0);
+    world.put_pod(1, json!({}));
+    world.nodes_say(|report| {
+        report.members[1].alive = true;
+        report.under_replicated = 0;
+    });
+    world.passes(1).await;
+    assert_eq!(world.verdict("Degraded"), "False AllNodesHealthy");
+    assert_eq!(disruptions_allowed(&world), 1);
+}
+
+#[tokio::test]
+async fn silent_nodes_that_are_ready_leave_availability_unknown() {
+    let world = World::running().await;
+    *world.nodes.report.lock().expect("not poisoned") = None;
+    world.passes(1).await;
+    assert_eq!(world.verdict("Available"), "Unknown NodesUnreachable");
+    assert_eq!(world.status().phase, Some(Phase::Unavailable));
+    assert!(world.status().partitions.is_some(), "what was known is kept");
+}
+
+#[tokio::test]
+async fn one_lost_disk_degrades_with_the_nodes_own_words() {
+    let world = World::running().await;
+    world.put_pod(2, refusing("starting\nthis member's data is gone"));
+    world.nodes_say(|report| report.members[2].alive = false);
+    world.passes(1).await;
+    assert_eq!(world.verdict("Degraded"), "True MemberDataLost");
+    let words = world.condition("Degraded").message;
+    assert_eq!(words, "demo-2 refuses its disk: this member's data is gone");
+    assert_eq!(world.verdict("Available"), "True AllPartitionsLed");
+}
+
+#[tokio::test]
+async fn all_disks_lost_is_data_lost_and_never_a_new_birth() {
+    let world = World::running().await;
+    let id = world.cluster_id();
+    for ordinal in 0..3 {
+        world.put_pod(ordinal, refusing("this member's data is gone"));
+    }
+    *world.nodes.report.lock().expect("not poisoned") = None;
+    world.passes(3).await;
+    assert_eq!(world.status().phase, Some(Phase::DataLost));
+    for condition in ["Available", "Progressing"] {
+        assert_eq!(world.verdict(condition), "False DataLost");
+    }
+    assert_eq!(world.verdict("Degraded"), "True DataLost");
+    assert_eq!((world.cluster_id(), world.announced()), (id, "Formed".to_owned()));
+}
+
+#[tokio::test]
+async fn condition_keeps_the_time_of_its_last_turn() {
+    let world = World::running().await;
+    let before = world.condition("Available").last_transition_time;
+    world.nodes_say(|report| report.under_replicated = 2);
+    world.passes(1).await;
+    assert_eq!(world.verdict("Degraded"), "True PartitionsUnderReplicated");
+    assert_eq!(world.condition("Available").last_transition_time, before);
+}
