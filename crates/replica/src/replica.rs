@@ -55,7 +55,7 @@ impl Replica {
     /// holds (see [`crate::reconcile`]); both are default for a replica that waits for its first snapshot.
     ///
     /// While the replica lives, its group in `log` changes only by its own [`Ready::edits`], and by
-    /// compaction up to [`Status::applied_to`], not during a call.
+    /// compaction up to what is applied and durable, not during a call.
     ///
     /// # Errors
     /// [`Error`]; the replica must then not be hosted.
@@ -102,8 +102,7 @@ impl Replica {
     /// Why it was dropped. Only [`StepError::LostLog`] and [`StepError::Stopped`] are about this replica;
     /// the others are about the message.
     pub fn step(&mut self, message: Message) -> Result<(), StepError> {
-        self.assert_advanced();
-        if self.stopped() {
+        if !self.enter() {
             return Err(StepError::Stopped);
         }
         let inner = admission::admit(&message, &self.view(message.from))?;
@@ -119,8 +118,7 @@ impl Replica {
 
     /// Lets time pass. Call it at a steady pace, once per wake-up: a burst of ticks is a burst of elections.
     pub fn tick(&mut self) {
-        self.assert_advanced();
-        if self.stopped() {
+        if !self.enter() {
             return;
         }
         self.now += 1;
@@ -138,9 +136,8 @@ impl Replica {
     /// Begins an election now, if this replica votes and does not lead. It asks before it disturbs
     /// (pre-vote), so it wins nothing while the others hear a leader.
     pub fn campaign(&mut self) {
-        self.assert_advanced();
-        let able = self.raft.raft.promotable() && !self.leading();
-        if self.stopped() || !able || self.would_win_alone_unwritten() {
+        let able = self.enter() && self.raft.raft.promotable() && !self.leading();
+        if !able || self.would_win_alone_unwritten() {
             return;
         }
         self.elections += 1;
@@ -156,8 +153,7 @@ impl Replica {
     /// # Errors
     /// [`ProposeError`]; then it is surely not in the log.
     pub fn propose(&mut self, data: Bytes) -> Result<LogIndex, ProposeError> {
-        self.assert_advanced();
-        if self.stopped() || !self.leading() {
+        if !self.enter() || !self.leading() {
             return Err(ProposeError::NotLeader { leader: self.leader() });
         }
         if data.is_empty() {
@@ -178,8 +174,7 @@ impl Replica {
     /// # Errors
     /// [`ReadIndexError`]; `context` may then be used again.
     pub fn read_index(&mut self, context: u64) -> Result<(), ReadIndexError> {
-        self.assert_advanced();
-        if self.stopped() || self.leader().is_none() {
+        if !self.enter() || self.leader().is_none() {
             return Err(ReadIndexError::NoLeader);
         }
         if self.leading() {
@@ -199,9 +194,9 @@ impl Replica {
     /// Begins to hand leadership over to `to`; until that succeeds or `election_ticks` pass, nothing is
     /// proposed. Returns whether it began: this replica leads, and `to` is another voter.
     pub fn transfer_leader(&mut self, to: ReplicaId) -> bool {
-        self.assert_advanced();
+        let leading = self.enter() && self.leading();
         let voter = self.raft.raft.prs().conf().voters().contains(to.0);
-        if self.stopped() || !self.leading() || !voter || to == self.options.replica {
+        if !leading || !voter || to == self.options.replica {
             return false;
         }
         self.raft.transfer_leader(to.0);
@@ -211,8 +206,7 @@ impl Replica {
 
     /// Reports that messages to `to` were lost, so that the leader stops sending ahead.
     pub fn report_unreachable(&mut self, to: ReplicaId) {
-        self.assert_advanced();
-        if !self.stopped() {
+        if self.enter() {
             self.raft.report_unreachable(to.0);
             self.retime();
         }
@@ -221,8 +215,7 @@ impl Replica {
     /// Reports what became of the snapshot announced to `to`: delivered and stepped there, or not. Without
     /// a report the peer gets nothing more from this leader.
     pub fn report_snapshot(&mut self, to: ReplicaId, delivered: bool) {
-        self.assert_advanced();
-        if !self.stopped() {
+        if self.enter() {
             let status = if delivered { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
             self.raft.report_snapshot(to.0, status);
             self.retime();
@@ -234,7 +227,7 @@ impl Replica {
     /// # Errors
     /// [`Error::Log`] when the log could not be read; the replica answers nothing else from then on.
     pub fn ready(&mut self) -> Result<Option<Ready>, Error> {
-        self.assert_advanced();
+        self.enter();
         self.check_log()?;
         if !self.raft.has_ready() {
             return Ok(None);
@@ -490,8 +483,18 @@ impl Replica {
         }
     }
 
-    fn assert_advanced(&self) {
+    /// Begins a call that may change raft; false when the log failed.
+    ///
+    /// Only what is applied and durable is compacted, but a caller may compact before it reports what it
+    /// applied. raft-rs panics when it misses entries that it holds for unapplied.
+    fn enter(&mut self) -> bool {
         assert!(self.pending.is_none(), "a ready was handed out and must be advanced first");
+        if self.stopped() {
+            return false;
+        }
+        let first = self.raft.store().log.first_index(self.options.group);
+        self.applied(LogIndex(first.0.saturating_sub(1)));
+        true
     }
 }
 

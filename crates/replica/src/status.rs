@@ -53,7 +53,7 @@ pub struct Status {
     pub commit: LogIndex,
     /// The last index of its log, including entries not written yet.
     pub last: LogIndex,
-    /// The last index that the caller reported applied. The log may be compacted up to it, never beyond.
+    /// The last index that the caller reported applied.
     pub applied_to: LogIndex,
     /// Whether an entry of the current term is committed; a leader answers reads from then on.
     pub committed_in_term: bool,

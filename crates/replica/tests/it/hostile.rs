@@ -40,14 +40,14 @@ fn settle(cluster: &mut Cluster) {
     }
 }
 
-fn envelope(inner: &eraftpb::Message) -> Message {
+pub fn envelope(inner: &eraftpb::Message) -> Message {
     let mut bytes = vec![1, inner.msg_type as u8];
     inner.encode(&mut bytes).unwrap();
     let (from, to) = (ReplicaId(inner.from), ReplicaId(inner.to));
     Message { group: GROUP, from, to, bytes: Bytes::from(bytes) }
 }
 
-fn message(kind: MessageType, from: u64, to: u64) -> eraftpb::Message {
+pub fn message(kind: MessageType, from: u64, to: u64) -> eraftpb::Message {
     eraftpb::Message { msg_type: kind as i32, from, to, term: 6, ..eraftpb::Message::default() }
 }
 

@@ -8,8 +8,10 @@ use flin_replica::{ReadIndexError, Replica};
 use flin_state::ids::{LogIndex, NodeId, ReplicaId, Term};
 use flin_state::log::{Log, LogEdit};
 use flin_state::membership::Configuration;
+use raft::eraftpb::{self, MessageType};
 
 use crate::cluster::{GROUP, options};
+use crate::hostile::{envelope, message};
 use crate::memory_log::MemoryLog;
 
 /// A replica that votes alone, with a learner beside it.
@@ -78,4 +80,25 @@ fn contexts_of_reads_ascend() {
     assert_eq!(replica.read_index(1), Err(ReadIndexError::ContextReused));
     let reads = replica.ready().unwrap().unwrap().reads;
     assert_eq!((reads.len(), reads[0].context, reads[0].index), (1, 1, LogIndex(6)));
+}
+
+#[test]
+fn a_log_compacted_before_applied_was_reported_disturbs_nobody() {
+    let (log, mut replica) = sole_voter();
+    replica.campaign();
+    let ready = replica.ready().unwrap().unwrap();
+    log.write(&ready.edits).unwrap();
+    assert_eq!(replica.advance(ready.number).unwrap().committed.len(), 1);
+    // The applier was faster than its report.
+    log.write(&[LogEdit::Compact { group: GROUP, index: LogIndex(6) }]).unwrap();
+    // A newer leader deposes this one, which then campaigns and looks for what is not applied.
+    let heartbeat = message(MessageType::MsgHeartbeat, 3, 1);
+    replica.step(envelope(&eraftpb::Message { term: 9, ..heartbeat })).unwrap();
+    while let Some(ready) = replica.ready().unwrap() {
+        log.write(&ready.edits).unwrap();
+        replica.advance(ready.number).unwrap();
+    }
+    replica.campaign();
+    assert!(replica.leading());
+    assert_eq!(replica.status().applied_to, LogIndex(6));
 }
