@@ -54,7 +54,7 @@ impl Replica {
     /// Starts the replica from what `log` holds. `applied` and `configuration` are what the durable state
     /// holds (see [`crate::reconcile`]); both are default for a replica that waits for its first snapshot.
     ///
-    /// While the replica lives, its group in `log` changes only by its own [`Ready::edits`], and by
+    /// While the replica lives, its group in `log` changes only by its own [`crate::Ready::edits`], and by
     /// compaction up to what is applied and durable, not during a call.
     ///
     /// # Errors
@@ -147,8 +147,8 @@ impl Replica {
     }
 
     /// Appends `data` to the replicated log, and returns the index it gets if it is committed in the
-    /// current term ([`Status::term`]). After a [`Ready::role_changed`], its fate is unknown until an
-    /// entry with that index is committed: it is this one if the terms agree.
+    /// current term ([`crate::Status::term`]). After a [`crate::Ready::role_changed`], its fate is unknown
+    /// until an entry with that index is committed: it is this one if the terms agree.
     ///
     /// # Errors
     /// [`ProposeError`]; then it is surely not in the log.
@@ -168,8 +168,8 @@ impl Replica {
     }
 
     /// Asks for an index that is no older than now: a round of heartbeats by the leader, to which a
-    /// follower forwards it. The answer comes as [`Ready::reads`], or never: set a timeout, and ask anew
-    /// after [`Ready::role_changed`]. One request may stand for any number of reads.
+    /// follower forwards it. The answer comes as [`crate::Ready::reads`], or never: set a timeout, and ask
+    /// anew after [`crate::Ready::role_changed`]. One request may stand for any number of reads.
     ///
     /// # Errors
     /// [`ReadIndexError`]; `context` may then be used again.
