@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flin_resp::{Limits, Protocol, Value};
+use rustix::net::sockopt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -81,6 +82,11 @@ struct Port<R> {
 /// How long to wait when the system has no descriptor left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// An idle connection is probed after this long, this often, and given up after this many probes.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEPALIVE_PROBES: u32 = 4;
+
 /// How long one who is turned away may take to read why.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
@@ -128,7 +134,7 @@ pub async fn serve<R: Requests>(
             }
             continue;
         }
-        let _ = stream.set_nodelay(true);
+        prepare(&stream);
         debug!(%peer, %address, "client connected");
         connections.spawn(connection::run(port.clone(), stream, peer, shutdown.child_token()));
     }
@@ -137,6 +143,21 @@ pub async fn serve<R: Requests>(
         report_panic(ended);
     }
     Ok(())
+}
+
+/// Sends replies at once, and lets the system notice a peer that vanished without a word: an idle client may
+/// stay as long as it likes, a dead one must not keep its place.
+fn prepare(stream: &TcpStream) {
+    let prepared = stream.set_nodelay(true).and_then(|()| {
+        sockopt::set_socket_keepalive(stream, true)?;
+        sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+        sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+        sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+        Ok(())
+    });
+    if let Err(error) = prepared {
+        debug!(%error, "a socket option is not available");
+    }
 }
 
 fn report_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -101,10 +101,8 @@ const CLUSTER: &[Command] = &[
         .says("", "Describes the nodes and the slots they lead, one line each."),
     command("shards", 2, &[Loading], Cluster)
         .says("", "Describes the nodes that lead slots, and which."),
-    command("slots", 2, &[Loading], Cluster).says(
-        "",
-        "Answers ranges of slots and the node that leads each.",
-    ),
+    command("slots", 2, &[Loading], Cluster)
+        .says("", "Answers ranges of slots and the node that leads each."),
 ];
 
 const COMMAND: &[Command] = &[
