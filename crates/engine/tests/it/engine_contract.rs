@@ -164,12 +164,20 @@ fn memory_engine_loses_what_was_not_flushed_and_keeps_whole_batches() {
 
 #[cfg(feature = "rocksdb")]
 mod rocks {
-    use std::fs;
-    use std::path::Path;
+    use std::process::Command;
 
     use flin_engine::rocks::{RocksEngine, RocksOptions};
 
     use super::*;
+
+    /// Names the directory that a child process shall write to until it dies.
+    const CHILD_DIR: &str = "FLIN_TEST_CHILD_DIR";
+
+    const BATCHES: usize = 500;
+
+    fn small_buffers() -> RocksOptions {
+        RocksOptions { write_buffer_bytes: 64 << 10, ..RocksOptions::default() }
+    }
 
     #[test]
     fn rocks_engine_keeps_the_contract() {
@@ -183,20 +191,31 @@ mod rocks {
     #[test]
     fn killed_rocks_engine_keeps_a_prefix_of_whole_batches() {
         let dir = tempfile::tempdir().expect("a directory");
-        let options = RocksOptions { write_buffer_bytes: 64 << 10, ..RocksOptions::default() };
-        let engine = RocksEngine::open(dir.path().join("a"), options.clone()).expect("open");
-        for batch in 0..500 {
-            let filler = "x".repeat(500);
+        let child = "engine_contract::rocks::child_process_writes_until_it_dies";
+        let exe = std::env::current_exe().expect("this test binary");
+        let mut command = Command::new(exe);
+        let output = command.args(["--exact", child]).env(CHILD_DIR, dir.path()).output();
+        assert!(!output.expect("run this binary again").status.success(), "it was to die");
+
+        let engine = RocksEngine::open(dir.path(), small_buffers()).expect("open");
+        let applied = get(&engine, "applied").expect("several memtables were full");
+        let applied: usize = String::from_utf8_lossy(&applied).parse().expect("a number");
+        assert!(applied < BATCHES - 1, "the last memtable was not flushed");
+        assert_eq!(content(&engine).len(), 1 + applied + 1, "exactly the batches up to `applied`");
+    }
+
+    #[test]
+    fn child_process_writes_until_it_dies() {
+        let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+        let engine = RocksEngine::open(dir, small_buffers()).expect("open");
+        for batch in 0..BATCHES {
             let own = format!("b{batch:04}");
-            write(&engine, &[put("applied", &format!("{batch:04}")), put(&own, &filler)]);
+            write(&engine, &[put("applied", &batch.to_string()), put(&own, &"x".repeat(500))]);
         }
-        let flushed = persisted(&engine, "applied").expect("several memtables were full");
-        copy(&dir.path().join("a"), &dir.path().join("b"));
-        let reopened = RocksEngine::open(dir.path().join("b"), options).expect("open");
-        let applied = get(&reopened, "applied").expect("it was flushed");
-        assert!(applied >= flushed, "{applied:?} is less than {flushed:?}");
-        let count: usize = String::from_utf8_lossy(&applied).parse().expect("a number");
-        assert_eq!(content(&reopened).len(), 1 + count + 1, "exactly the batches up to `applied`");
+        while persisted(&engine, "applied").is_none() {
+            std::thread::yield_now();
+        }
+        std::process::abort();
     }
 
     #[test]
@@ -209,20 +228,5 @@ mod rocks {
         drop(engine);
         let engine = RocksEngine::open(dir.path(), RocksOptions::default()).expect("open");
         assert_eq!(content(&engine), ["a=1"]);
-    }
-
-    /// What a process that is killed now leaves behind.
-    fn copy(from: &Path, to: &Path) {
-        fs::create_dir_all(to).expect("create");
-        for entry in fs::read_dir(from).expect("list") {
-            let entry = entry.expect("list");
-            let target = to.join(entry.file_name());
-            if entry.file_type().expect("stat").is_dir() {
-                copy(&entry.path(), &target);
-            } else {
-                // A background flush may finish between the listing and the copy.
-                let _ = fs::copy(entry.path(), target);
-            }
-        }
     }
 }
