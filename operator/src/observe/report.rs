@@ -46,7 +46,11 @@ pub(super) async fn ask(
     reports.sort_by_key(|report| {
         (Reverse(report.revision), report.leaderless, report.under_replicated)
     });
-    let lowest = reports.iter().map(|report| report.version.clone()).min_by_key(|v| numbers(v));
+    let lowest = reports
+        .iter()
+        .map(|report| report.version.clone())
+        .filter(|version| !version.is_empty())
+        .min_by_key(|version| numbers(version));
     let mut best = reports.into_iter().next()?;
     best.members.sort_by_key(|member| member.node_id);
     best.version = lowest.unwrap_or_default();

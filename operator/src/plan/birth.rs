@@ -64,6 +64,14 @@ pub(super) fn is_complete(bootstrap: &Bootstrap, report: Option<&Report>) -> boo
         && bootstrap.members.iter().all(|member| alive.contains(&member.name))
 }
 
+/// The node to tell that the cluster's birth is recorded, when the nodes do not know it yet.
+pub(super) fn confirm_at(bootstrap: &Bootstrap, report: Option<&Report>) -> Option<String> {
+    report
+        .filter(|_| bootstrap.phase == BootstrapPhase::Formed)
+        .filter(|report| !report.formed && report.partitions > 0 && report.leaderless == 0)
+        .map(|report| report.address.clone())
+}
+
 /// The phase that nodes may read. It goes from Forming to Formed once the nodes confirm, and never
 /// back; when nothing is known of what they last read, the status decides.
 pub(super) fn announced(bootstrap: &Bootstrap, observed: &Observed) -> BootstrapPhase {

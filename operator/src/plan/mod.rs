@@ -23,13 +23,6 @@ pub enum Plan {
     Hold(Hold),
     /// Write this to the status before anything else, then plan again.
     Record(Bootstrap),
-    /// Tell the nodes that their cluster's birth is recorded, then plan again.
-    Confirm {
-        /// Whom to tell.
-        address: String,
-        /// The cluster.
-        cluster_id: String,
-    },
     /// Bring the objects to what they should be.
     Settle(Box<Settle>),
 }
@@ -56,6 +49,9 @@ pub struct Settle {
     pub blueprint: Blueprint,
     /// Changes of the spec that are not carried out.
     pub refusals: Vec<Refusal>,
+    /// The node through which the nodes are to be told that their cluster's birth is recorded; after it
+    /// was, plan again.
+    pub confirm_at: Option<String>,
     /// Whether the passwords must be generated: true only when nothing was ever made with others.
     pub generate_passwords: bool,
     /// What is wrong with the passwords; nodes cannot start before it is mended.
@@ -116,18 +112,9 @@ pub fn plan(cluster: &ValidatedCluster, observed: &Observed, fresh: &FreshId) ->
     let Some(bootstrap) = &cluster.bootstrap else {
         return birth::plan(cluster, observed, fresh);
     };
-    let report = observed.report.as_ref();
-    match bootstrap.phase {
-        BootstrapPhase::Forming if birth::is_complete(bootstrap, report) => {
-            return Plan::Record(Bootstrap { phase: BootstrapPhase::Formed, ..bootstrap.clone() });
-        }
-        BootstrapPhase::Formed => {
-            if let Some(report) = report.filter(|report| !report.formed && report.leaderless == 0) {
-                let cluster_id = bootstrap.cluster_id.clone();
-                return Plan::Confirm { address: report.address.clone(), cluster_id };
-            }
-        }
-        BootstrapPhase::Forming => {}
+    let is_forming = bootstrap.phase == BootstrapPhase::Forming;
+    if is_forming && birth::is_complete(bootstrap, observed.report.as_ref()) {
+        return Plan::Record(Bootstrap { phase: BootstrapPhase::Formed, ..bootstrap.clone() });
     }
     Plan::Settle(Box::new(settle(cluster, observed, bootstrap)))
 }
@@ -152,6 +139,7 @@ fn settle(cluster: &ValidatedCluster, observed: &Observed, bootstrap: &Bootstrap
     Settle {
         bootstrap: bootstrap.clone(),
         announced: birth::announced(bootstrap, observed),
+        confirm_at: birth::confirm_at(bootstrap, observed.report.as_ref()),
         blueprint,
         refusals,
         generate_passwords,

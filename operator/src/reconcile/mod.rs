@@ -19,8 +19,8 @@ use tracing::{debug, info, warn};
 use crate::apply::{self, Applier, Ledger};
 use crate::desired::{desired, secret};
 use crate::metrics::Metrics;
-use crate::nodes::{NodeError, Nodes};
-use crate::observe::{self, Observed, PasswordsFound, observe};
+use crate::nodes::Nodes;
+use crate::observe::{self, Observed, observe};
 use crate::plan::{FreshId, Plan, Settle, plan};
 use crate::status::{self, Moment};
 use crate::validate::{Defaults, ValidatedCluster, validate};
@@ -92,9 +92,6 @@ pub enum Error {
     /// The cluster changed under the pass.
     #[error("the FlinCluster changed meanwhile")]
     Conflict,
-    /// The nodes could not be told.
-    #[error(transparent)]
-    Nodes(#[from] NodeError),
     /// There is no randomness for identities and passwords.
     #[error("draw random bytes")]
     Randomness(#[from] getrandom::Error),
@@ -167,31 +164,38 @@ async fn pass(cluster: &FlinCluster, context: &Context) -> Result<Action, Error>
                 validated.bootstrap =
                     cluster.status.as_ref().and_then(|status| status.bootstrap.clone());
             }
-            Plan::Confirm { address, cluster_id } => {
-                confirm(context, &mut observed, &address, &cluster_id).await?;
-            }
             Plan::Settle(settle) => {
-                return finish(context, &cluster, &validated, &settle, &mut observed).await;
+                if !confirm(context, &settle, &mut observed).await {
+                    return finish(context, &cluster, &validated, &settle, &observed).await;
+                }
             }
         }
     }
     Err(Error::Unsettled)
 }
 
-async fn confirm(
-    context: &Context,
-    observed: &mut Observed,
-    address: &str,
-    cluster_id: &str,
-) -> Result<(), Error> {
-    if let PasswordsFound::Complete { client } = &observed.passwords {
-        context.nodes.confirm_formed(address, client, cluster_id).await?;
-        info!(cluster_id, "the nodes know that their cluster is formed");
+/// Tells the nodes that their cluster's birth is recorded, if that is planned; says whether they know
+/// now and another plan is due. A refusal stops nothing: the next pass tells them again.
+async fn confirm(context: &Context, settle: &Settle, observed: &mut Observed) -> bool {
+    let (Some(address), Some(password)) =
+        (&settle.confirm_at, observed.passwords.client_password())
+    else {
+        return false;
+    };
+    let cluster_id = &settle.bootstrap.cluster_id;
+    match context.nodes.confirm_formed(address, password, cluster_id).await {
+        Ok(()) => {
+            info!(%cluster_id, "the nodes know that their cluster is formed");
+            if let Some(report) = &mut observed.report {
+                report.formed = true;
+            }
+            true
+        }
+        Err(error) => {
+            warn!(%cluster_id, error = %chain(&error), "the nodes were not told that they are formed");
+            false
+        }
     }
-    if let Some(report) = &mut observed.report {
-        report.formed = true;
-    }
-    Ok(())
 }
 
 async fn finish(
@@ -199,7 +203,7 @@ async fn finish(
     cluster: &FlinCluster,
     validated: &ValidatedCluster,
     settle: &Settle,
-    observed: &mut Observed,
+    observed: &Observed,
 ) -> Result<Action, Error> {
     if settle.generate_passwords {
         context.applier().create_secret(&secret(validated)?).await?;

@@ -48,9 +48,9 @@ pub fn invalid(moment: Moment<'_>, words: &str) -> FlinClusterStatus {
 pub fn held(moment: Moment<'_>, cluster: &ValidatedCluster, hold: &Hold) -> FlinClusterStatus {
     let mut status = moment.prior.cloned().unwrap_or_default();
     status.observed_generation = moment.generation;
-    status.phase = Some(hold.phase);
     status.selector = Some(names::selector_string(&cluster.name));
     if status.bootstrap.is_none() {
+        status.phase = Some(hold.phase);
         status.ready = Some(format!("0/{}", cluster.replicas));
     }
     status.conditions = Conditions::new(moment).refused(hold.reason, &hold.message);
@@ -65,7 +65,7 @@ pub fn settled(
     settle: &Settle,
     observed: &Observed,
 ) -> FlinClusterStatus {
-    let health = Health::judge(settle, observed);
+    let health = Health::judge(moment.prior.and_then(|prior| prior.phase), settle, observed);
     let replicas = settle.bootstrap.members.len();
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     FlinClusterStatus {

@@ -14,6 +14,8 @@ const NODES_NAMED_MAX: usize = 5;
 pub(super) struct Health<'a> {
     settle: &'a Settle,
     report: Option<&'a Report>,
+    /// Whether clients were ever served, as far as the status tells.
+    was_served: bool,
     replicas: usize,
     ready: usize,
     /// Members that are not ready or not heard of by the others.
@@ -23,7 +25,7 @@ pub(super) struct Health<'a> {
 }
 
 impl<'a> Health<'a> {
-    pub(super) fn judge(settle: &'a Settle, observed: &'a Observed) -> Self {
+    pub(super) fn judge(prior: Option<Phase>, settle: &'a Settle, observed: &'a Observed) -> Self {
         let report = observed.report.as_ref();
         let is_well = |name: &str| {
             let is_ready = observed.pods.iter().any(|pod| pod.name == name && pod.ready);
@@ -36,6 +38,10 @@ impl<'a> Health<'a> {
         Self {
             settle,
             report,
+            was_served: matches!(
+                prior,
+                Some(Phase::Running | Phase::Degraded | Phase::Unavailable | Phase::DataLost)
+            ),
             replicas: settle.bootstrap.members.len(),
             ready: observed.ready(),
             missing: members.filter(|name| !is_well(name)).collect(),
@@ -71,11 +77,13 @@ impl<'a> Health<'a> {
         }
     }
 
-    /// Whether the cluster is on its way to its first service: its birth is not recorded as done, or is
-    /// and the nodes are yet to be told.
+    /// Whether the cluster is on its way to its first service: its birth is not recorded as done, or the
+    /// nodes are yet to be told, or to become ready.
     fn is_forming(&self) -> bool {
+        let serves = self.ready > 0 && self.report.is_some_and(|report| report.leaderless == 0);
         self.settle.bootstrap.phase == BootstrapPhase::Forming
             || self.settle.announced == BootstrapPhase::Forming
+            || !(self.was_served || serves)
     }
 
     fn all_data_is_lost(&self) -> bool {

@@ -1,7 +1,7 @@
 use flin_crds::{BootstrapPhase, Phase};
 use serde_json::json;
 
-use crate::world::{BOOTSTRAP, SECRET, STATEFULSET, World, requeued};
+use crate::world::{BOOTSTRAP, BUDGET, SECRET, STATEFULSET, World, requeued};
 
 #[tokio::test]
 async fn birth_is_recorded_before_anything_is_made() {
@@ -157,4 +157,41 @@ async fn record_that_was_deleted_announces_formed_again() {
     *world.nodes.report.lock().expect("not poisoned") = None;
     world.passes(1).await;
     assert_eq!(world.announced(), "Formed");
+}
+
+#[tokio::test]
+async fn nodes_that_refuse_to_be_told_are_told_again_and_nothing_else_waits() {
+    let world = World::new();
+    world.passes(1).await;
+    world.start_pods();
+    world.answer();
+    *world.nodes.refuse_confirmation.lock().expect("not poisoned") = true;
+    world.api.remove(BUDGET);
+    assert_eq!(world.pass().await.expect("nothing fails here"), requeued(1));
+    assert!(world.api.get(BUDGET).is_some());
+    assert_eq!(world.status().bootstrap.map(|birth| birth.phase), Some(BootstrapPhase::Formed));
+    assert_eq!(world.status().phase, Some(Phase::Forming));
+    assert_eq!(world.announced(), "Forming");
+    *world.nodes.refuse_confirmation.lock().expect("not poisoned") = false;
+    world.passes(1).await;
+    assert_eq!(world.nodes.confirmed.lock().expect("not poisoned").len(), 1);
+    assert_eq!(world.announced(), "Formed");
+    assert_eq!(world.status().phase, Some(Phase::Running));
+}
+
+#[tokio::test]
+async fn formed_cluster_whose_nodes_are_not_ready_yet_is_still_forming() {
+    let world = World::new();
+    world.passes(1).await;
+    for ordinal in 0..3 {
+        world.put_pod(ordinal, json!({"ready": false}));
+    }
+    world.answer();
+    assert_eq!(world.pass().await.expect("nothing fails here"), requeued(1));
+    assert_eq!(world.announced(), "Formed");
+    assert_eq!(world.verdict("Available"), "False Forming");
+    assert_eq!(world.status().phase, Some(Phase::Forming));
+    world.start_pods();
+    world.passes(1).await;
+    assert_eq!(world.status().phase, Some(Phase::Running));
 }

@@ -111,3 +111,13 @@ async fn object_of_somebody_else_is_not_taken() {
     assert!(world.condition("Available").message.starts_with("Service demo exists"));
     assert!(world.status().bootstrap.is_none());
 }
+
+#[tokio::test]
+async fn running_cluster_one_of_whose_objects_was_taken_over_says_so_and_runs_on() {
+    let world = World::running().await;
+    world.api.change(SERVICE, |service| service["metadata"]["ownerReferences"] = json!([]));
+    world.passes(2).await;
+    assert_eq!(world.verdict("Progressing"), "False ObjectNotOurs");
+    assert_eq!(world.verdict("Available"), "True AllPartitionsLed");
+    assert_eq!(world.status().phase, Some(Phase::Running));
+}

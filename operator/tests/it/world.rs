@@ -35,6 +35,8 @@ pub struct World {
 pub struct FakeNodes {
     pub report: Mutex<Option<Report>>,
     pub confirmed: Mutex<Vec<String>>,
+    /// Whether they refuse to be told that they are formed.
+    pub refuse_confirmation: Mutex<bool>,
 }
 
 impl Nodes for FakeNodes {
@@ -50,10 +52,15 @@ impl Nodes for FakeNodes {
 
     fn confirm_formed<'a>(
         &'a self,
-        _: &'a str,
+        address: &'a str,
         _: &'a Password,
         cluster_id: &'a str,
     ) -> BoxFuture<'a, Result<(), NodeError>> {
+        if *self.refuse_confirmation.lock().expect("not poisoned") {
+            let words = "refused".to_owned();
+            let refused = NodeError::Prepare { address: address.to_owned(), words };
+            return async move { Err(refused) }.boxed();
+        }
         self.confirmed.lock().expect("not poisoned").push(cluster_id.to_owned());
         if let Some(report) = self.report.lock().expect("not poisoned").as_mut() {
             report.formed = true;
