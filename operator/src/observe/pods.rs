@@ -99,11 +99,17 @@ fn refusal(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> 
     state?.terminated.as_ref().filter(|ended| ended.exit_code == EXIT_REFUSES_DISK)
 }
 
+/// Why the node ended, out of the last line it logged: `<time> ERROR ...: node ended reason="..."`. The
+/// time is left out, or the status would change with every restart.
 fn last_words(ended: &ContainerStateTerminated) -> String {
-    let words = ended.message.as_deref().unwrap_or_default();
-    let line = words.lines().map(str::trim).rfind(|line| !line.is_empty());
-    match line {
-        Some(line) => line.chars().take(LAST_WORDS_CHARS_MAX).collect(),
+    let logged = ended.message.as_deref().unwrap_or_default();
+    let line = logged.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let reason = line.map(|line| match line.split_once("reason=\"") {
+        Some((_, reason)) => reason.trim_end_matches('"'),
+        None => line,
+    });
+    match reason {
+        Some(reason) => reason.chars().take(LAST_WORDS_CHARS_MAX).collect(),
         None => "the node refuses its disk".to_owned(),
     }
 }
@@ -123,7 +129,8 @@ mod tests {
     #[test]
     fn node_that_refused_its_disk_is_heard_between_restarts() {
         let ended = json!({"terminated": {
-            "exitCode": 78, "message": "starting\nthis member's data is gone\n"}});
+            "exitCode": 78, "message": "starting\n2026-01-01T00:00:00Z ERROR flin_node: node ended exit_code=78 \
+                        reason=\"this member's data is gone\"\n"}});
         let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
         let container = json!({"name": "node", "image": "", "imageID": "", "ready": false,
             "restartCount": 1, "state": waiting, "lastState": ended});
