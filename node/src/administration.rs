@@ -10,10 +10,10 @@ use flin_state::slot::slots_of;
 
 use crate::clock::Clock;
 use crate::front::requests::RequestError;
-use crate::grpc::admin::{AdminError, Administration};
 use crate::groups::Groups;
 use crate::groups::board::{Board, Leadership, SILENCE_MS_MAX};
 use crate::groups::mailbox::Input;
+use crate::grpc::admin::{AdminError, Administration};
 use crate::http::Health;
 use crate::router::Router;
 
@@ -48,7 +48,9 @@ impl Administration for Office {
             peer_address: member.peer_address.clone(),
             client_address: member.client_address.clone(),
             alive: self.board.is_alive(*node, now_ms),
-            replicas: count(state.groups_on(*node).filter(|(group, _)| group.partition().is_some())),
+            replicas: count(
+                state.groups_on(*node).filter(|(group, _)| group.partition().is_some()),
+            ),
             leaders: count(known.iter().filter(|(_, of)| led(of) && of.leader == Some(*node))),
         });
         Ok(Cluster {
@@ -112,10 +114,12 @@ impl Administration for Office {
                 cluster.leaderless, cluster.partitions
             )));
         }
-        self.router.change(Change::ConfirmFormed { cluster_id }).await.map_err(|error| match error {
-            RequestError::Refused(words) => AdminError::Refused(words),
-            error => AdminError::TryLater(error.to_string()),
-        })
+        self.router.change(Change::ConfirmFormed { cluster_id }).await.map_err(
+            |error| match error {
+                RequestError::Refused(words) => AdminError::Refused(words),
+                error => AdminError::TryLater(error.to_string()),
+            },
+        )
     }
 
     async fn step_down(&self, undo: bool) -> Result<u32, AdminError> {
@@ -128,9 +132,11 @@ impl Administration for Office {
 
 impl Office {
     fn state(&self) -> Result<Arc<ClusterState>, AdminError> {
-        self.board.view().cluster.clone().ok_or_else(|| {
-            AdminError::TryLater("the cluster's state is not known here yet".into())
-        })
+        self.board
+            .view()
+            .cluster
+            .clone()
+            .ok_or_else(|| AdminError::TryLater("the cluster's state is not known here yet".into()))
     }
 }
 

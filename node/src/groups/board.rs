@@ -3,7 +3,7 @@
 //! The worker pins up what its replicas see, peers' reports what they lead. A fact of a higher term
 //! replaces one of a lower; readers take the whole [`View`] at the price of one reference count.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
 use flin_proto::peer::LeaderReport;
@@ -39,6 +39,8 @@ pub struct Board {
 struct Facts {
     groups: BTreeMap<GroupId, Leadership>,
     heard_ms: BTreeMap<NodeId, u64>,
+    /// Peers that hand their leaderships over.
+    leaving: BTreeSet<NodeId>,
     ready: Option<String>,
     replicas: usize,
 }
@@ -118,6 +120,11 @@ impl Board {
         let mut changed = false;
         let mut facts = self.facts.write().expect(POISON);
         facts.heard_ms.insert(node, now_ms);
+        if report.leaving {
+            facts.leaving.insert(node);
+        } else {
+            facts.leaving.remove(&node);
+        }
         for led in &report.groups {
             let Ok(group) = u16::try_from(led.group) else { continue };
             let known = facts.groups.entry(GroupId(group)).or_default();
@@ -171,13 +178,14 @@ impl Board {
         facts.groups.values().filter(|known| known.leader == Some(self.node)).count()
     }
 
-    /// Whether another node was heard of lately.
-    pub(crate) fn has_living_peers(&self, now_ms: u64) -> bool {
+    /// Whether another node was heard of lately that does not leave.
+    pub(crate) fn has_staying_peers(&self, now_ms: u64) -> bool {
         let facts = self.facts.read().expect(POISON);
-        facts
-            .heard_ms
-            .iter()
-            .any(|(node, at)| *node != self.node && now_ms.saturating_sub(*at) <= SILENCE_MS_MAX)
+        facts.heard_ms.iter().any(|(node, at)| {
+            *node != self.node
+                && !facts.leaving.contains(node)
+                && now_ms.saturating_sub(*at) <= SILENCE_MS_MAX
+        })
     }
 
     /// Whether `node` was heard of lately; this node always is.

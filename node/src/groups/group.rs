@@ -109,6 +109,14 @@ impl Group {
         self.replica.leading()
     }
 
+    /// Remembers how far the state machine is, by entries or by a snapshot.
+    pub(crate) fn note_applied(&mut self, index: LogIndex) {
+        self.applied = index;
+        if matches!(self.confirmation, Confirmation::Index(wanted) if index >= wanted) {
+            self.confirmation = Confirmation::Done;
+        }
+    }
+
     /// The error for a request that this replica cannot take because it does not lead.
     pub(crate) fn not_here(&self) -> RequestError {
         let leader = self.replica.leader().filter(|leader| *leader != self.id);

@@ -5,7 +5,7 @@
 
 use std::sync::mpsc::sync_channel;
 
-use flin_replica::{Message, Ready, RoleChange};
+use flin_replica::{Message, Ready, RoleChange, SnapshotHead};
 use flin_state::ids::{GroupId, LogIndex};
 use flin_state::keys::GroupState;
 use flin_state::log::{Entry, LogEdit};
@@ -33,8 +33,8 @@ impl Worker {
                 hosted.replica.ready().map_err(|source| Fatal::Replica { group, source })?;
             let Some(mut ready) = ready else { continue };
             self.queue(group, std::mem::take(&mut ready.messages));
-            if ready.snapshot.is_some() {
-                self.install(group)?;
+            if let Some(head) = &ready.snapshot {
+                self.install(group, head)?;
             }
             edits.append(&mut ready.edits);
             must_sync |= ready.must_sync;
@@ -200,10 +200,15 @@ impl Worker {
 
     /// Replaces a group's state by the staged one. The log follows in this round's record; between the two
     /// a crash leaves the engine ahead of the log, which restoring the group mends.
-    fn install(&mut self, group: GroupId) -> Result<(), Fatal> {
+    fn install(&mut self, group: GroupId, head: &SnapshotHead) -> Result<(), Fatal> {
         let (done, installed) = sync_channel(1);
         self.hand_over(Work::Install { group, done })?;
         let state = installed.recv().map_err(|_| Fatal::ApplierGone)?;
+        if (state.applied, state.applied_term) != (head.index, head.term) {
+            let what =
+                format!("the staged snapshot is of {}, raft took {}", state.applied, head.index);
+            return Err(Fatal::Entry { group, index: head.index, what });
+        }
         let Some(hosted) = self.groups.get_mut(&group) else { return Ok(()) };
         info!(%group, index = %state.applied, "installed a snapshot");
         self.ground.metrics.snapshots_installed.inc();
@@ -213,7 +218,7 @@ impl Worker {
 }
 
 fn skip_to(hosted: &mut Group, state: &GroupState) {
-    hosted.applied = state.applied;
+    hosted.note_applied(state.applied);
     hosted.configuration = state.configuration.clone();
     for waiter in hosted.pending.skip(state.applied) {
         let Waiter::Writes { .. } = &waiter else {

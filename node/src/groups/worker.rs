@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use flin_replica::Message;
+use flin_replica::{Message, StepError};
 use flin_state::cluster::ClusterState;
 use flin_state::engine::{Engine, EngineError};
 use flin_state::ids::{GroupId, LogIndex, NodeId};
@@ -14,7 +14,7 @@ use tracing::{debug, info};
 
 use super::applier::{Marks, Work};
 use super::board::Board;
-use super::group::{Confirmation, Group, ReadRun};
+use super::group::{Group, ReadRun};
 use super::hosting::{self, HostError};
 use super::mailbox::Input;
 use super::metrics::CoreMetrics;
@@ -40,6 +40,14 @@ pub enum Fatal {
         group: GroupId,
         /// Why.
         source: flin_replica::Error,
+    },
+    /// Entries that this node had acknowledged are not in its log any more.
+    #[error("the log of group {group} lost what it had acknowledged; the disk cannot be trusted")]
+    LostLog {
+        /// The group.
+        group: GroupId,
+        /// What the leader knows.
+        source: StepError,
     },
     /// A group could not be hosted.
     #[error("host a group")]
@@ -169,7 +177,9 @@ impl Worker {
 
     pub(crate) fn take(&mut self, input: Input) -> Result<(), Fatal> {
         match input {
-            Input::Messages(messages) => messages.into_iter().for_each(|m| self.step(m)),
+            Input::Messages(messages) => {
+                messages.into_iter().try_for_each(|message| self.step(message))?;
+            }
             Input::Write { group, writes, answer } => match self.leading(group) {
                 Ok(hosted) => hosted.writes.push((writes, answer)),
                 Err(error) => drop(answer.send(Err(error))),
@@ -204,14 +214,21 @@ impl Worker {
         Ok(())
     }
 
-    fn step(&mut self, message: Message) {
+    fn step(&mut self, message: Message) -> Result<(), Fatal> {
         let group = message.group;
-        let Some(hosted) = self.groups.get_mut(&group) else { return };
+        let Some(hosted) = self.groups.get_mut(&group) else { return Ok(()) };
         self.dirty.insert(group);
-        if let Err(error) = hosted.replica.step(message) {
-            self.ground.metrics.messages_refused.inc();
-            debug!(%group, %error, "dropped a raft message");
+        match hosted.replica.step(message) {
+            Ok(()) => {}
+            Err(error @ StepError::LostLog { .. }) => {
+                return Err(Fatal::LostLog { group, source: error });
+            }
+            Err(error) => {
+                self.ground.metrics.messages_refused.inc();
+                debug!(%group, %error, "dropped a raft message");
+            }
         }
+        Ok(())
     }
 
     /// The group, if this node leads it; it then has something to do.
@@ -231,13 +248,8 @@ impl Worker {
     fn note_applied(&mut self) {
         for (group, applied) in self.ground.marks.take() {
             let Some(hosted) = self.groups.get_mut(&group) else { continue };
-            hosted.applied = applied;
+            hosted.note_applied(applied);
             hosted.replica.applied(applied);
-            if let Confirmation::Index(index) = hosted.confirmation
-                && applied >= index
-            {
-                hosted.confirmation = Confirmation::Done;
-            }
             self.dirty.insert(group);
         }
     }

@@ -164,9 +164,10 @@ fn identify(
 /// Creates this node's replica of the meta group, if it has one and it is not there yet.
 fn found_meta(engine: &dyn Engine, log: &dyn Log, bootstrap: &Bootstrap) -> Result<(), HostError> {
     let group = GroupId::META;
-    let hosted = log.groups().iter().any(|(id, record)| {
-        *id == group && matches!(record, GroupRecord::Hosted(_))
-    });
+    let hosted = log
+        .groups()
+        .iter()
+        .any(|(id, record)| *id == group && matches!(record, GroupRecord::Hosted(_)));
     let first = bootstrap.genesis.begin().expect("a bootstrap file is checked when it is read");
     let configuration = first.first_configuration(group);
     let replica = configuration.replica_on(bootstrap.node_id);

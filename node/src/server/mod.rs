@@ -122,7 +122,8 @@ impl Node {
             heartbeat_ticks: settings.heartbeat_ticks,
         };
         let seed = rand::random();
-        let found = hosting::restore(&*data.engine, &data.log, timing, seed).map_err(Fatal::Host)?;
+        let found =
+            hosting::restore(&*data.engine, &data.log, timing, seed).map_err(Fatal::Host)?;
         let board = Board::new(bootstrap.node_id);
         let (inputs, mailbox) = sync_channel(INPUTS_MAX);
         let (work, to_apply) = sync_channel(WORK_MAX);
@@ -262,7 +263,9 @@ impl Node {
         });
         match ending.await {
             Ok(Ok(())) => info!("node stopped"),
-            Ok(Err(error)) => error!(%error, "the last flush failed; the log has what it would have kept"),
+            Ok(Err(error)) => {
+                error!(%error, "the last flush failed; the log has what it would have kept")
+            }
             Err(error) => error!(%error, "the end was not orderly"),
         }
     }

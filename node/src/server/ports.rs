@@ -17,11 +17,11 @@ use tracing::error;
 use super::{Node, ServerError};
 use crate::administration::Office;
 use crate::front::{self, FrontOptions, Mode};
+use crate::grpc::{self, GrpcOptions};
+use crate::http;
 use crate::transport::server::PeerService;
 use crate::transport::snapshot::SnapshotReceiver;
 use crate::transport::{CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES};
-use crate::grpc::{self, GrpcOptions};
-use crate::http;
 
 /// A client that takes nothing of its replies for this long is disconnected.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -91,9 +91,11 @@ pub(super) async fn open(node: &Node) -> Result<Ports, ServerError> {
 }
 
 async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| ServerError::Listen { setting, address, source })
+    TcpListener::bind(address).await.map_err(|source| ServerError::Listen {
+        setting,
+        address,
+        source,
+    })
 }
 
 async fn run<E: std::error::Error>(
@@ -124,26 +126,21 @@ fn front_options(node: &Node, mode: Mode) -> FrontOptions {
     }
 }
 
-/// What CONFIG GET shows: the names that Redis clients ask for, and this node's own.
+/// What CONFIG GET shows: the names that Redis clients ask for, and every setting of this node.
 fn shown_settings(node: &Node) -> Vec<(String, String)> {
-    let settings = &node.settings;
-    let shown: [(&str, String); 14] = [
+    let known_to_redis: [(&str, String); 8] = [
         ("appendfsync", "always".into()),
         ("appendonly", "yes".into()),
         ("databases", "1".into()),
-        ("maxclients", settings.max_connections.to_string()),
+        ("maxclients", node.settings.max_connections.to_string()),
         ("maxmemory", "0".into()),
         ("maxmemory-policy", "noeviction".into()),
         ("proto-max-bulk-len", VALUE_BYTES_MAX.to_string()),
         ("save", String::new()),
-        ("data_dir", settings.data_dir.display().to_string()),
-        ("election_ticks", settings.election_ticks.to_string()),
-        ("log_budget_bytes", settings.log_budget_bytes.to_string()),
-        ("max_request_bytes", settings.max_request_bytes.to_string()),
-        ("node_name", settings.node_name.clone()),
-        ("tick_ms", settings.tick_ms.to_string()),
     ];
-    shown.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let mut shown: Vec<_> = known_to_redis.map(|(name, value)| (name.to_owned(), value)).into();
+    shown.extend(node.settings.listing());
+    shown
 }
 
 fn serve_peers(node: &Node, listener: TcpListener) -> impl Future<Output = ()> + use<> {
@@ -151,7 +148,7 @@ fn serve_peers(node: &Node, listener: TcpListener) -> impl Future<Output = ()> +
         credentials: node.peers.credentials.clone(),
         groups: node.groups.clone(),
         board: node.board.clone(),
-        snapshots: SnapshotReceiver::new(node.data.engine.clone(), node.groups.clone()),
+        snapshots: Arc::new(SnapshotReceiver::new(node.data.engine.clone(), node.groups.clone())),
         clock: node.clock.clone(),
         stop: node.stop.clone(),
         tasks: node.tasks.clone(),

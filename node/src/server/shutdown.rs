@@ -32,12 +32,7 @@ pub(super) async fn signal() -> io::Result<&'static str> {
 }
 
 /// Hands every leadership over, as far as `grace` and the health of the others allow.
-pub(super) async fn hand_over(
-    groups: &Groups,
-    board: &Board,
-    clock: &dyn Clock,
-    grace: Duration,
-) {
+pub(super) async fn hand_over(groups: &Groups, board: &Board, clock: &dyn Clock, grace: Duration) {
     let deadline = Instant::now() + grace;
     let _ = groups.tell(Input::StepDown { undo: false });
     loop {
@@ -47,8 +42,8 @@ pub(super) async fn hand_over(
             tokio::time::sleep(LINGER).await;
             return;
         }
-        // A cluster whose other nodes are gone has nobody to hand over to.
-        if Instant::now() >= deadline || !board.has_living_peers(clock.monotonic_ms()) {
+        // A cluster whose other nodes are gone, or leave too, has nobody to hand over to.
+        if Instant::now() >= deadline || !board.has_staying_peers(clock.monotonic_ms()) {
             warn!(led, "stopping while still leading; an election will follow");
             return;
         }

@@ -43,7 +43,7 @@ pub(crate) struct PeerService {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) groups: Groups,
     pub(crate) board: Arc<Board>,
-    pub(crate) snapshots: SnapshotReceiver,
+    pub(crate) snapshots: Arc<SnapshotReceiver>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Ends the streams, which would outlive a graceful shutdown.
     pub(crate) stop: CancellationToken,
@@ -92,7 +92,12 @@ impl Peer for PeerService {
         request: Request<Streaming<SnapshotFrame>>,
     ) -> Result<Response<SnapshotResult>, Status> {
         let from = self.credentials.check(request.metadata())?;
-        let received = self.snapshots.receive(request.into_inner()).await;
+        // A peer that hangs up must not free the stage while raft may be about to install it: the work is a
+        // task of its own, which nobody cancels.
+        let snapshots = self.snapshots.clone();
+        let frames = request.into_inner();
+        let receiving = self.tasks.spawn(async move { snapshots.receive(frames).await });
+        let received = receiving.await.map_err(|error| Status::internal(error.to_string()))?;
         if let Err(status) = &received {
             warn!(peer = %from, reason = %status.message(), "a snapshot was not taken");
         }

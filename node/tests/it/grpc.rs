@@ -116,14 +116,8 @@ impl Door {
             connections_max: 2,
         };
         let stop = CancellationToken::new();
-        let serving = serve(
-            listener,
-            cluster.clone(),
-            node.clone(),
-            node.clone(),
-            options,
-            stop.clone(),
-        );
+        let serving =
+            serve(listener, cluster.clone(), node.clone(), node.clone(), options, stop.clone());
         let server = tokio::spawn(async move { serving.await.unwrap() });
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         let channel = endpoint.connect().await.unwrap();

@@ -5,3 +5,4 @@
 mod front;
 mod grpc;
 mod memory;
+mod processes;

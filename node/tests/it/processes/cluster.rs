@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use flin_proto::admin::admin_client::AdminClient;
@@ -71,7 +72,7 @@ impl Cluster {
         let mut command = Command::new(env!("CARGO_BIN_EXE_flin-node"));
         command
             .arg("server")
-            .args(["--node-name", &format!("n{node}"), "--allow-no-auth", "true"])
+            .args(["--node-name", &format!("n{node}"), "--allow-no-auth"])
             .args(["--client-password-file", "", "--peer-secret-file", "", "--config-file", ""])
             .args(["--resp-address", &resp, "--grpc-address", &grpc, "--http-address", &http])
             .args(["--peer-address", &peer, "--cluster-resp-address", &cluster])
@@ -166,7 +167,11 @@ impl Cluster {
                 },
                 Err(error) => error.to_string(),
             };
-            assert!(Instant::now() < deadline, "node {node} last said {answer}\n{}", self.log(node));
+            assert!(
+                Instant::now() < deadline,
+                "node {node} last said {answer}\n{}",
+                self.log(node)
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -245,9 +250,20 @@ pub async fn wait_for_exit(process: &mut Child) -> ExitStatus {
     }
 }
 
-/// Five ports that were free a moment ago.
+/// Five ports that nobody else is given. They lie below those that the system hands out for outgoing
+/// connections, which could take one between its choice and its use.
 fn free_ports() -> [u16; 5] {
-    let listeners: [TcpListener; 5] =
-        std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % u32::from(COUNT)).expect("below COUNT");
+    std::array::from_fn(|_| {
+        loop {
+            let next = start.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed));
+            let port = FIRST + next % COUNT;
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    })
 }
