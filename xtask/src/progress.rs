@@ -67,6 +67,11 @@ impl Progress {
         let note = if note.is_empty() { note } else { format!("  ({note})") };
         let mark = if result.is_ok() { self.paint("32", "ok") } else { self.paint("31", "FAILED") };
         println!("{:>8}  {mark} {name}{note}", human(took));
+        if let Err(error) = &result {
+            // All of it is told when everything else has ended, which may be minutes later.
+            let why = error.to_string();
+            println!("          {}", why.lines().next().unwrap_or_default());
+        }
         if let Ok(mut done) = self.done.lock() {
             done.push((name.to_owned(), took));
         }
