@@ -26,8 +26,11 @@ pub(crate) struct Options {
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
     /// Length of each measurement
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 20)]
     seconds: u32,
+    /// How often everything is measured, in alternation
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
     /// Where the figures go, as JSON
     #[arg(long, default_value = "docs/benchmarks/kind.json")]
     out: PathBuf,
@@ -49,7 +52,8 @@ pub(crate) fn bench(workspace: &Workspace, options: Options) -> Result<()> {
 pub(crate) fn run_in(workspace: &Workspace, progress: &Progress, options: &Options) -> Result<()> {
     let mut bench = run(workspace.binary("flin-e2e"))
         .dir(&workspace.root)
-        .args(["bench", "--kind", "--seconds", &options.seconds.to_string(), "--out"])
+        .args(["bench", "--kind", "--seconds", &options.seconds.to_string()])
+        .args(["--rounds", &options.rounds.to_string(), "--out"])
         .arg(&options.out);
     if !options.peers.is_empty() {
         load_etcd(workspace, progress)?;
@@ -74,7 +78,8 @@ impl Options {
         Self {
             kind: true,
             peers: vec!["etcd".to_owned()],
-            seconds: 30,
+            seconds: 20,
+            rounds: 3,
             out: PathBuf::from("docs/benchmarks/kind.json"),
         }
     }
