@@ -11,6 +11,8 @@ mod scenario;
 mod smoke;
 mod traffic;
 
+use std::process::ExitCode;
+
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
@@ -64,8 +66,17 @@ enum Command {
 
 // One thread: the cores belong to the cluster under test.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<()> {
-    let Cli { place, command } = Cli::parse();
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("flin-e2e: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(Cli { place, command }: Cli) -> Result<()> {
     match command {
         Command::Smoke(options) => smoke::run(place.connect(), options).await,
         Command::Run(options) if options.is_list() => {

@@ -11,7 +11,7 @@ fn creations() -> Vec<(&'static str, Value, &'static str)> {
     let long_name = "a-name-of-more-than-forty-characters-is-long";
     vec![
         ("/spec/replicas", json!(2), "replicas must be at least replicationFactor"),
-        ("/spec/replicas", json!("three"), "must be of type integer"),
+        ("/spec/replicas", json!("three"), "expected numeric"),
         ("/spec/replicas", json!(101), "less than or equal to 100"),
         ("/spec/replicationFactor", json!(2), "Unsupported value: 2"),
         ("/spec/partitions", json!(0), "greater than or equal to 1"),
