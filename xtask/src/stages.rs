@@ -60,6 +60,9 @@ impl<'a> Stages<'a> {
     pub(crate) fn group(&mut self, name: &str, act: impl FnOnce() -> Result<()>) -> bool {
         let started = Instant::now();
         let result = act();
+        if let Err(error) = &result {
+            println!("          FAILED {name}: {}", told(error).lines().next().unwrap_or_default());
+        }
         self.record(name, started, None, result)
     }
 
@@ -83,7 +86,10 @@ impl<'a> Stages<'a> {
     ) -> bool {
         let passed = result.is_ok();
         if let Err(error) = result {
-            println!("{}", indented(&told(&error)));
+            // The step has told the first line.
+            if let Some((_, rest)) = told(&error).split_once('\n') {
+                println!("{}", indented(rest));
+            }
         }
         let outcome = if passed { Outcome::Passed } else { Outcome::Failed };
         self.stages.push(Stage { name: name.to_owned(), took: started.elapsed(), tests, outcome });
