@@ -7,9 +7,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::docker::docker;
 use crate::gotools;
+use crate::images;
 use crate::loaded;
 use crate::network;
-use crate::nodeimage::NodeImage;
+use crate::nodeimage::{self, NodeImage};
 use crate::progress::{Progress, Step};
 use crate::shell::{Run, run};
 use crate::workspace::{Key, Workspace};
@@ -140,6 +141,11 @@ fn create_or_keep(workspace: &Workspace, step: &Step, source: &Source) -> Result
     }
     create.logged(step.log())?;
     std::fs::write(&mark, made_from)?;
+    if let Source::Own(image) = source {
+        let mut older = images::all_tags(nodeimage::NAME);
+        older.retain(|tag| *tag != image.tag);
+        images::remove(&older);
+    }
     step.note(note);
     Ok(())
 }

@@ -18,6 +18,9 @@ use crate::workspace::{Key, Workspace};
 /// The user that every image runs as.
 const USER: &str = "65532:65532";
 
+/// The label that says what an image was made from.
+const LABEL: &str = "flin.io/made-from";
+
 /// A program and how its image runs it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Program {
@@ -87,12 +90,13 @@ pub(crate) fn build(
     let layer = work.join("layer.tar");
     archive::layer(&root, &layer)?;
     let mut config = config;
-    config.labels.insert("flin.io/made-from".to_owned(), key.clone());
+    config.labels.insert(LABEL.to_owned(), key.clone());
     let parts = work.join("archive");
     archive::write(&parts, &[Image { names: vec![name.to_owned()], layer, config }])?;
     let file = work.join("image.tar");
     run("tar").arg("-C").arg(&parts).arg("-cf").arg(&file).arg(".").quiet()?;
     docker().args(["load", "--input"]).arg(&file).logged(step.log())?;
+    remove_nameless();
     step.note(format!("{name} is new, {} MB", file.metadata()?.len() / 1_000_000));
     std::fs::remove_dir_all(&work)?;
     Ok(key)
@@ -149,6 +153,12 @@ pub(crate) fn remove(names: &[String]) {
     for name in names {
         docker().args(["image", "rm", "--force", name]).succeeds();
     }
+}
+
+/// Removes images made here that lost their name to a newer one.
+pub(crate) fn remove_nameless() {
+    let ours = format!("label={LABEL}");
+    docker().args(["image", "prune", "--force", "--filter", &ours]).succeeds();
 }
 
 /// All images in Docker with the given name, whatever their tag.

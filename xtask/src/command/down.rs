@@ -35,6 +35,7 @@ pub(crate) fn down(workspace: &Workspace, options: Options) -> Result<()> {
             names.extend(images::all_tags("etcd"));
             names.retain(|name| docker().args(["image", "inspect", name]).succeeds());
             images::remove(&names);
+            images::remove_nameless();
             step.note(names.join(" "));
             Ok(())
         })?;
