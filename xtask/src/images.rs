@@ -75,7 +75,7 @@ pub(crate) fn build(
             "image",
             "inspect",
             "--format",
-            "{{index .Config.Labels \"flin.io/made-from\"}}",
+            &format!("{{{{index .Config.Labels \"{LABEL}\"}}}}"),
             name,
         ])
         .output();
