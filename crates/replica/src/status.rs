@@ -74,7 +74,7 @@ pub struct PeerProgress {
     pub matched: LogIndex,
     /// Whether it was heard within the last `election_ticks`.
     pub active: bool,
-    /// Whether it follows the log closely: replicating and at most [`crate::CAUGHT_UP_LAG_MAX`] entries
+    /// Whether it follows the log closely: it needs no snapshot and is at most [`crate::CAUGHT_UP_LAG_MAX`] entries
     /// behind the committed one.
     pub caught_up: bool,
     /// Whether it waits for a snapshot; it gets nothing else until that is reported.

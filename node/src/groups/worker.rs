@@ -152,8 +152,8 @@ impl Worker {
             match inputs.recv_timeout(Duration::from_millis(idle_ms)) {
                 Ok(input) => {
                     self.take(input)?;
-                    let waiting = inputs.try_iter().take(INPUTS_PER_ROUND);
-                    waiting.map(|input| self.take(input)).collect::<Result<(), Fatal>>()?;
+                    let mut waiting = inputs.try_iter().take(INPUTS_PER_ROUND);
+                    waiting.try_for_each(|input| self.take(input))?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),

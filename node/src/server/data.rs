@@ -118,13 +118,13 @@ pub(super) fn open(settings: &Settings, bootstrap: &Bootstrap) -> Result<Data, D
         budget_bytes: settings.log_budget_bytes,
         ..LogOptions::default()
     };
-    let log: Arc<dyn Log> = Arc::new(SharedLog::open(RealDisk::default(), &log_dir, options)?);
+    let log: Arc<dyn Log> = Arc::new(SharedLog::open(RealDisk, &log_dir, options)?);
     let options = RocksOptions {
         block_cache_bytes: memory(settings.block_cache_bytes),
         write_buffer_bytes: memory(settings.write_buffer_bytes),
         ..RocksOptions::default()
     };
-    let engine: Arc<dyn Engine> = Arc::new(RocksEngine::open(&directory.state_dir(), options)?);
+    let engine: Arc<dyn Engine> = Arc::new(RocksEngine::open(directory.state_dir(), options)?);
     if founding.exists() {
         found_meta(&*engine, &*log, bootstrap)?;
         unmark(&founding)?;

@@ -63,15 +63,17 @@ impl Replica {
             .map(|(id, progress)| {
                 let replica = ReplicaId(*id);
                 let heard = self.heard.get(&replica);
-                let replicating = progress.state == raft::ProgressState::Replicate;
+                // A peer that was unreachable for a moment is probed until the next append. That alone does
+                // not make it late, and an idle group may append nothing for hours.
+                let in_snapshot = progress.state == raft::ProgressState::Snapshot;
                 let near = progress.matched + CAUGHT_UP_LAG_MAX >= raft.raft_log.committed;
                 PeerProgress {
                     replica,
                     voter: raft.prs().conf().voters().contains(*id),
                     matched: LogIndex(progress.matched),
                     active: heard.is_some_and(|then| self.now - then <= horizon),
-                    caught_up: replicating && near,
-                    in_snapshot: progress.state == raft::ProgressState::Snapshot,
+                    caught_up: !in_snapshot && near,
+                    in_snapshot,
                 }
             })
             .collect();

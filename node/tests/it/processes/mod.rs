@@ -150,6 +150,30 @@ async fn a_node_told_to_stop_hands_over_and_no_client_elsewhere_notices() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nodes_restarted_one_after_the_other_hand_over_each_time() {
+    let mut cluster = Cluster::start(3, 64, &[]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    write_keys(&mut cluster.redis(0).await, "k", 500).await;
+    for node in [0, 1, 2, 0] {
+        // The client stays away from the node that goes: its own connection would end.
+        let writer = tokio::spawn(write_until(cluster.redis((node + 1) % 3).await, stop.clone()));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = cluster.log(node).len();
+        let status = cluster.terminate(node).await;
+        let said = cluster.log(node).split_off(before);
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(said.contains("every leadership is handed over"), "{said}");
+        cluster.launch(node);
+        cluster.ready().await;
+        stop.store(true, Ordering::Relaxed);
+        let recorded = writer.await.expect("the writer ended");
+        assert!(recorded.maybe.is_empty(), "a client saw errors: {:?}", recorded.maybe);
+        stop.store(false, Ordering::Relaxed);
+    }
+    assert_keys(&mut cluster.redis(1).await, "k", 500).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_the_log_no_longer_reaches_gets_a_snapshot() {
     let small = [("log-segment-bytes", "1MiB"), ("log-budget-bytes", "4MiB")];
     let mut cluster = Cluster::start(3, 2, &small).await;
