@@ -52,7 +52,9 @@ impl Memory {
                 .map_or("unknown".into(), |mib| format!("{mib:.0} MiB"))
         };
         let (operator, node) = (largest(&self.operator_mib), largest(&self.idle_node_mib));
-        format!("memory at rest (resident): operator {operator}, node {node}")
+        format!(
+            "memory at rest (anonymous pages, by the kubelet): operator {operator}, node {node}"
+        )
     }
 }
 
