@@ -74,8 +74,8 @@ pub struct PeerProgress {
     pub matched: LogIndex,
     /// Whether it was heard within the last `election_ticks`.
     pub active: bool,
-    /// Whether it follows the log closely: it needs no snapshot and is at most [`crate::CAUGHT_UP_LAG_MAX`] entries
-    /// behind the committed one.
+    /// Whether it follows the log closely: at most [`crate::CAUGHT_UP_LAG_MAX`] entries behind the committed
+    /// one, or with all of the log if it is probed.
     pub caught_up: bool,
     /// Whether it waits for a snapshot; it gets nothing else until that is reported.
     pub in_snapshot: bool,

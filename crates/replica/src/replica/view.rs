@@ -63,16 +63,21 @@ impl Replica {
             .map(|(id, progress)| {
                 let replica = ReplicaId(*id);
                 let heard = self.heard.get(&replica);
-                // A peer that was unreachable for a moment is probed until the next append. That alone does
-                // not make it late, and an idle group may append nothing for hours.
                 let in_snapshot = progress.state == raft::ProgressState::Snapshot;
                 let near = progress.matched + CAUGHT_UP_LAG_MAX >= raft.raft_log.committed;
+                // A peer that was unreachable for a moment is probed until the next append, and an idle
+                // group may append nothing for hours: with the whole log it is not late.
+                let caught_up = match progress.state {
+                    raft::ProgressState::Replicate => near,
+                    raft::ProgressState::Probe => progress.matched == raft.raft_log.last_index(),
+                    raft::ProgressState::Snapshot => false,
+                };
                 PeerProgress {
                     replica,
                     voter: raft.prs().conf().voters().contains(*id),
                     matched: LogIndex(progress.matched),
                     active: heard.is_some_and(|then| self.now - then <= horizon),
-                    caught_up: !in_snapshot && near,
+                    caught_up,
                     in_snapshot,
                 }
             })
