@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::applier::Work;
-use super::group::{Confirmation, Group, Waiter};
+use super::group::{Confirmation, Group};
 use super::worker::{Fatal, Worker};
 use crate::front::requests::RequestError;
 
@@ -221,10 +221,6 @@ fn skip_to(hosted: &mut Group, state: &GroupState) {
     hosted.note_applied(state.applied);
     hosted.configuration = state.configuration.clone();
     for waiter in hosted.pending.skip(state.applied) {
-        let Waiter::Writes { .. } = &waiter else {
-            waiter.fail(RequestError::Unknown("a snapshot replaced the log".into()));
-            continue;
-        };
         waiter.fail(RequestError::Unknown(
             "the leader changed, and a snapshot hides whether this write took effect".into(),
         ));

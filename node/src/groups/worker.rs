@@ -198,6 +198,9 @@ impl Worker {
             Input::Applied => self.note_applied(),
             Input::Staged { message, done } => self.offer_snapshot(message, done)?,
             Input::SnapshotSent { group, to, delivered } => {
+                if delivered {
+                    self.ground.metrics.snapshots_sent.inc();
+                }
                 if let Some(hosted) = self.groups.get_mut(&group) {
                     hosted.replica.report_snapshot(to, delivered);
                     self.dirty.insert(group);

@@ -271,14 +271,16 @@ impl Node {
     }
 }
 
+/// The threads of the replicas, and where it comes out what ended one of them.
+type Threads = (Vec<JoinHandle<()>>, mpsc::Receiver<Fatal>);
+
 /// Starts the two threads of the replicas; what ends one of them before its time comes out.
-#[allow(clippy::type_complexity)]
 fn spawn(
     worker: Worker,
     mailbox: Receiver<Input>,
     applier: Applier,
     work: Receiver<Work>,
-) -> Result<(Vec<JoinHandle<()>>, mpsc::Receiver<Fatal>), ServerError> {
+) -> Result<Threads, ServerError> {
     let (failed, fatal) = mpsc::channel(2);
     let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
     let report = failed.clone();

@@ -188,6 +188,8 @@ async fn a_follower_that_the_log_no_longer_reaches_gets_a_snapshot() {
     cluster.launch(2);
     cluster.ready().await;
     assert!(cluster.metric(2, "flin_snapshots_installed_total").await > 0.0);
+    let sent = "flin_snapshots_sent_total";
+    assert!(cluster.metric(0, sent).await + cluster.metric(1, sent).await > 0.0);
     // What the snapshot brought is all there: it survives the loss of another node.
     cluster.kill(0);
     let mut redis = cluster.redis(2).await;
