@@ -25,13 +25,22 @@ use crate::client::{Mode, Target};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Writes keys until each is acknowledged, recording every attempt.
-    Write(write::Options),
+    Write(Options),
     /// Reads every key once, trying until it is answered.
-    Read(read::Options),
+    Read(Options),
     /// Routes itself by the cluster's topology, with a Redis Cluster client and by hand.
-    Route(route::Options),
+    Route(Options),
     /// Kills the processes of one pod with SIGKILL. Needs the process namespace of the machine.
     Sigkill(sigkill::Options),
+}
+
+/// What all recorded traffic is told: where it goes, and with which keys.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    target: TargetOptions,
+    #[command(flatten)]
+    keys: KeyOptions,
 }
 
 /// Where traffic goes.

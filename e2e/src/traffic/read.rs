@@ -5,26 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Args;
 use flin_check::{Read, Record};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::recorder::{Clock, print_records, with_progress};
-use super::{KeyOptions, Tagged, TargetOptions};
+use super::{KeyOptions, Options, Tagged};
 use crate::client::{Answer, Client, Topology, Value};
 
 /// How long to wait after a read that was not answered.
 const PAUSE: Duration = Duration::from_millis(50);
-
-/// Options of `traffic read`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    target: TargetOptions,
-    #[command(flatten)]
-    keys: KeyOptions,
-}
 
 /// Reads all keys over all connections and prints the history.
 ///

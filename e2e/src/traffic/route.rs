@@ -8,27 +8,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
 use redis::AsyncCommands;
 use redis::cluster::ClusterClientBuilder;
 
+use super::Options;
 use super::note::{self, Note};
-use super::{KeyOptions, TargetOptions};
 use crate::client::{
     Answer, Client, Connection, Fault, Mode, SLOTS, Topology, Value, parse_slots, slot_of,
 };
 
 /// How long one request may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Options of `traffic route`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    target: TargetOptions,
-    #[command(flatten)]
-    keys: KeyOptions,
-}
 
 /// Checks the three things.
 ///

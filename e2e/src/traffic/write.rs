@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Args;
 use flin_check::{Outcome, Record, Write};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::recorder::{Clock, print_records, with_progress};
-use super::{KeyOptions, Tagged, TargetOptions};
+use super::{KeyOptions, Options, Tagged};
 use crate::client::{Answer, Client, Topology};
 
 /// How long to wait after an attempt that was surely not done.
@@ -22,15 +21,6 @@ const OVERWRITE_EVERY: usize = 10;
 const REMOVE_EVERY: usize = 25;
 /// Every so many keys, the overwrites and removals look back.
 const LOOK_BACK: usize = 7;
-
-/// Options of `traffic write`.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    #[command(flatten)]
-    target: TargetOptions,
-    #[command(flatten)]
-    keys: KeyOptions,
-}
 
 /// Writes all keys from all connections and prints the history.
 ///
