@@ -8,12 +8,18 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::Value;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::harness::{
-    DEMO, DEMO_NAMESPACE, FlinCluster, Kubernetes, OPERATOR_NAMESPACE, Space, condition,
+    DEMO, DEMO_NAMESPACE, FlinCluster, Kubernetes, OPERATOR_NAMESPACE, Seen, Space,
+    await_condition, condition,
 };
 
+/// Kubernetes follows a new pod with writes of its own (EndpointSlices lag behind readiness): rest begins
+/// once nothing was written for this long.
+const SETTLED: Duration = Duration::from_secs(6);
+/// How long that may take to come about.
+const SETTLING: Duration = Duration::from_secs(90);
 /// How long nothing may be written.
 const REST: Duration = Duration::from_secs(60);
 /// The columns that `kubectl get flin` must have.
@@ -37,8 +43,8 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
     let space = Space { kubernetes: kubernetes.clone(), name: DEMO_NAMESPACE.to_owned() };
     let demo = FlinCluster::named(&space, DEMO);
     let status = demo.await_available().await?;
+    let before = Versions::settled(kubernetes).await?;
     let rest_begins = Instant::now();
-    let before = Versions::read(kubernetes).await?;
     let lease = lease(kubernetes).await?;
     conditions(&status)?;
     table(kubernetes).await.context("kubectl get flin")?;
@@ -170,10 +176,26 @@ async fn lease(kubernetes: &Kubernetes) -> Result<Value> {
     Ok(lease.clone())
 }
 
-/// The version of every object, by kind and name.
-struct Versions(BTreeMap<String, String>);
+/// The version of every object and who wrote it last, by kind and name.
+struct Versions(BTreeMap<String, (String, String)>);
 
 impl Versions {
+    /// The versions after [`SETTLED`] without a write.
+    async fn settled(kubernetes: &Kubernetes) -> Result<Self> {
+        await_condition("nothing is written any more", SETTLING, async || {
+            let before = Self::read(kubernetes).await?;
+            sleep(SETTLED).await;
+            let after = Self::read(kubernetes).await?;
+            let changed = before.differences(&after);
+            Ok(if changed.is_empty() {
+                Seen::Yes(after)
+            } else {
+                Seen::NotYet(format!("written: {}", changed.join(", ")))
+            })
+        })
+        .await
+    }
+
     async fn read(kubernetes: &Kubernetes) -> Result<Self> {
         let mut versions = BTreeMap::new();
         for namespace in [DEMO_NAMESPACE, OPERATOR_NAMESPACE] {
@@ -185,16 +207,27 @@ impl Versions {
                     let kind = collection.rsplit('/').next().unwrap_or(collection);
                     let name = metadata["name"].as_str().unwrap_or_default();
                     let version = metadata["resourceVersion"].as_str().unwrap_or_default();
-                    versions.insert(format!("{namespace}/{kind}/{name}"), version.to_owned());
+                    let seen = (version.to_owned(), last_writer(metadata));
+                    versions.insert(format!("{namespace}/{kind}/{name}"), seen);
                 }
             }
         }
         Ok(Self(versions))
     }
 
+    /// What `later` has in another version, or anew, or no longer, and who wrote it.
     fn differences(&self, later: &Self) -> Vec<String> {
-        let changed = self.0.iter().filter(|(name, version)| later.0.get(*name) != Some(version));
-        let made = later.0.keys().filter(|name| !self.0.contains_key(*name));
-        changed.map(|(name, _)| name.clone()).chain(made.cloned()).collect()
+        let written = later.0.iter().filter(|(name, seen)| self.0.get(*name) != Some(seen));
+        let written = written.map(|(name, (_, writer))| format!("{name} by {writer}"));
+        let gone = self.0.keys().filter(|name| !later.0.contains_key(*name));
+        written.chain(gone.map(|name| format!("{name} is gone"))).collect()
     }
+}
+
+/// The field manager whose write is the newest.
+fn last_writer(metadata: &Value) -> String {
+    let writers = metadata["managedFields"].as_array().into_iter().flatten();
+    let last = writers.max_by_key(|entry| entry["time"].as_str().unwrap_or_default().to_owned());
+    let manager = last.and_then(|entry| entry["manager"].as_str());
+    manager.unwrap_or("an unknown manager").to_owned()
 }

@@ -14,7 +14,7 @@ use crate::harness::{
 };
 use crate::traffic::recorder::unix_us;
 
-/// How long the operator may take to go on after a kill: its lease must run out first.
+/// How long the operator may take to come back or to go on after a kill: its lease must run out first.
 const RESUMED: Duration = Duration::from_secs(90);
 /// How long each Job may take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -55,10 +55,18 @@ async fn bootstrap(cluster: &FlinCluster) -> Result<Option<String>> {
     Ok(id.map(str::to_owned))
 }
 
+/// Kills the operator that runs; after an earlier kill the next one must have started first.
 async fn kill_operator(space: &Space) -> Result<()> {
     let api = space.kubernetes.api::<Pod>(OPERATOR_NAMESPACE);
-    let pods = api.list(&ListParams::default()).await?.items;
-    ensure!(!pods.is_empty(), "no operator runs");
+    let pods = await_condition("an operator runs", RESUMED, async || {
+        let pods = api.list(&ListParams::default()).await?.items;
+        let runs = pods.iter().any(|pod| {
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
+        });
+        Ok(if runs { Seen::Yes(pods) } else { Seen::NotYet(format!("{} pods", pods.len())) })
+    })
+    .await?;
     space.delete_by_force(&pods).await
 }
 
