@@ -1,15 +1,20 @@
 //! What a cluster begins with: every member starts from the same genesis, read from the bootstrap file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{ClusterState, FEATURE_LEVEL, Member, Placement, place};
+use crate::cluster::{
+    ClusterState, FEATURE_LEVEL, Member, MemberState, Moved, Placement, RebalanceSettings, place,
+};
 use crate::ids::{ClusterId, NodeId, ReplicaId};
 use crate::slot::PARTITIONS_MAX;
 
 /// The most members that a cluster begins with.
 pub const MEMBERS_MAX: usize = 1_000;
+
+/// How many replicas a group can have: with an even number one more would survive no more failures.
+pub(super) const REPLICATION_FACTORS: [u8; 3] = [1, 3, 5];
 
 /// What a cluster begins with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +107,7 @@ impl Genesis {
             return Err(BadGenesis::Partitions(self.partitions));
         }
         let replication_factor = self.replication_factor;
-        if ![1, 3, 5].contains(&replication_factor) {
+        if !REPLICATION_FACTORS.contains(&replication_factor) {
             return Err(BadGenesis::ReplicationFactor(replication_factor));
         }
         let members = self.members.len();
@@ -148,6 +153,11 @@ impl Genesis {
             next_replica_id,
             placement,
             meta,
+            first_later_replica: next_replica_id,
+            jobs: BTreeMap::new(),
+            next_job_id: 1,
+            rebalance: RebalanceSettings::default(),
+            moved: Moved::default(),
             feature_level: FEATURE_LEVEL,
         })
     }
@@ -160,6 +170,8 @@ impl GenesisMember {
             peer_address: self.peer_address.clone(),
             client_address: self.client_address.clone(),
             zone: self.zone.clone(),
+            nonce: String::new(),
+            state: MemberState::Serving,
         }
     }
 }

@@ -2,10 +2,16 @@
 //!
 //! A cluster begins with one [`Change::Form`] and serves clients after [`Change::ConfirmFormed`]. Every
 //! change is pure and deterministic: it takes effect whole, or is [`Rejected`] and leaves no trace.
+//! [`plan_moves`] says from the state alone which replicas should go where.
 
 mod apply;
+mod balance;
+mod change;
 mod genesis;
+mod leadership;
 mod placement;
+mod rejected;
+mod whereabouts;
 
 use std::collections::BTreeMap;
 
@@ -13,21 +19,19 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use apply::apply_cluster;
+pub use balance::{ADDITIONS_PER_NODE_MAX, Plan, Sight, plan_moves};
+pub use change::{Change, Move};
 pub use genesis::{BadGenesis, Genesis, GenesisMember, MEMBERS_MAX};
 pub use placement::place;
+pub use rejected::Rejected;
 
-use crate::codec::Malformed;
 use crate::engine::{EngineError, Reader};
-use crate::ids::{ClusterId, GroupId, NodeId, PartitionId, ReplicaId};
+use crate::ids::{ClusterId, GroupId, NodeId, ReplicaId};
 use crate::keys::EngineKey;
-use crate::membership::Configuration;
 
 /// The level of semantics that this build applies; a replicated number, so that mixed versions apply
 /// alike.
 pub const FEATURE_LEVEL: u32 = 1;
-
-/// The version of the envelope of a [`Change`].
-const CHANGE_VERSION: u8 = 1;
 
 /// Everything that is not data, as of one revision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +57,17 @@ pub struct ClusterState {
     pub placement: Vec<Vec<Placement>>,
     /// The replicas of the meta group.
     pub meta: Vec<Placement>,
+    /// The first replica id that the genesis did not mint: a replica with an earlier one may begin with the
+    /// configuration of its group's genesis, a later one begins blank and waits for a snapshot.
+    pub first_later_replica: ReplicaId,
+    /// The moves under way, at most one per group. `placement` and `meta` are as before them.
+    pub jobs: BTreeMap<GroupId, Job>,
+    /// The id of the next job.
+    pub next_job_id: u64,
+    /// How replicas are moved.
+    pub rebalance: RebalanceSettings,
+    /// What was moved since the cluster was made.
+    pub moved: Moved,
     /// The level of semantics in force.
     pub feature_level: u32,
 }
@@ -69,6 +84,77 @@ pub struct Member {
     pub client_address: String,
     /// Its failure zone; empty if unknown.
     pub zone: String,
+    /// What it joined with; empty for a first member.
+    pub nonce: String,
+    /// What is to become of it.
+    pub state: MemberState,
+}
+
+/// What is to become of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MemberState {
+    /// It holds its share.
+    #[default]
+    Serving,
+    /// It is being emptied on request.
+    Draining,
+    /// It was not heard of for too long: others get what it holds, until it comes back.
+    Lost,
+    /// Another node took its name with an empty disk: it never comes back.
+    Replaced,
+}
+
+/// A move of one replica of one group, until the group's configuration says that it is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Its id, never that of another.
+    pub id: u64,
+    /// The replica to be added; none when the group has too many.
+    pub add: Option<Placement>,
+    /// The replica to be removed; none when the group has too few.
+    pub remove: Option<Placement>,
+    /// Whether it is to be taken back, as far as it is not done.
+    pub undo: bool,
+}
+
+/// The most moves at a time that can be asked for.
+pub const MOVES_MAX: u32 = 64;
+
+/// How replicas are moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RebalanceSettings {
+    /// Whether nothing new is moved.
+    pub paused: bool,
+    /// Moves at a time in the whole cluster, 1 to 64.
+    pub max_moves: u32,
+    /// What one node sends at most for moves; 0: as fast as it goes.
+    pub bytes_per_second: u64,
+    /// A node not heard of for this long is replaced; 0: never.
+    pub replace_after_seconds: u64,
+}
+
+impl Default for RebalanceSettings {
+    fn default() -> Self {
+        RebalanceSettings {
+            paused: false,
+            max_moves: 4,
+            bytes_per_second: 0,
+            replace_after_seconds: 600,
+        }
+    }
+}
+
+/// What was moved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    /// Replicas added by moves that are done.
+    pub replicas: u64,
+    /// Their live data, as estimated when each was done.
+    pub bytes: u64,
 }
 
 /// A replica and the node that holds it.
@@ -78,84 +164,6 @@ pub struct Placement {
     pub replica: ReplicaId,
     /// Where it lives.
     pub node: NodeId,
-}
-
-/// A change of the cluster, one entry of the meta group's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Change {
-    /// Begins the cluster. Repeating the same one is no error.
-    Form {
-        /// What it begins with.
-        genesis: Genesis,
-    },
-    /// Declares the bootstrap recorded as done. Repeating it is no error.
-    #[serde(rename_all = "camelCase")]
-    ConfirmFormed {
-        /// The cluster that is meant.
-        cluster_id: ClusterId,
-    },
-    /// Says where a member is reached from now on.
-    #[serde(rename_all = "camelCase")]
-    SetMemberAddresses {
-        /// The member.
-        node: NodeId,
-        /// Where other nodes reach it.
-        peer_address: String,
-        /// Where clients that route themselves reach it.
-        client_address: String,
-    },
-}
-
-/// Why a change did nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejected {
-    /// There is no cluster yet.
-    #[error("the cluster is not begun")]
-    NotBegun,
-    /// There is one already, and it did not begin like this.
-    #[error("cluster {0} has begun already, with another genesis")]
-    BegunOtherwise(ClusterId),
-    /// The genesis breaks a rule.
-    #[error(transparent)]
-    BadGenesis(#[from] BadGenesis),
-    /// Another cluster was meant.
-    #[error("this is cluster {actual}, not {expected}")]
-    OtherCluster {
-        /// Which was meant.
-        expected: ClusterId,
-        /// Which this is.
-        actual: ClusterId,
-    },
-    /// There is no such member.
-    #[error("node {0} is no member")]
-    UnknownMember(NodeId),
-    /// An address is not `host:port`.
-    #[error("`{0}` is not an address, `host:port`")]
-    BadAddress(String),
-}
-
-impl Change {
-    /// The binary form: a version byte, then JSON.
-    pub fn encode(&self) -> Bytes {
-        let mut out = vec![CHANGE_VERSION];
-        serde_json::to_writer(&mut out, self).expect("strings, numbers and lists are always JSON");
-        Bytes::from(out)
-    }
-
-    /// The inverse of [`Change::encode`].
-    ///
-    /// # Errors
-    /// [`Malformed`] for an unknown version, change or field, which stops the node: a newer build wrote
-    /// it.
-    pub fn decode(bytes: &[u8]) -> Result<Change, Malformed> {
-        let malformed = |what, offset| Malformed { what, offset };
-        match bytes.split_first() {
-            Some((&CHANGE_VERSION, json)) => serde_json::from_slice(json)
-                .map_err(|error| malformed("change of the cluster", error.column())),
-            _ => Err(malformed("version", 0)),
-        }
-    }
 }
 
 impl ClusterState {
@@ -186,35 +194,5 @@ impl ClusterState {
     /// Those of the JSON.
     pub fn from_json(json: &[u8]) -> Result<ClusterState, serde_json::Error> {
         serde_json::from_slice(json)
-    }
-
-    /// The replicas of a group; empty for one that does not exist.
-    pub fn replicas_of(&self, group: GroupId) -> &[Placement] {
-        match group.partition() {
-            None => &self.meta,
-            Some(PartitionId(partition)) => {
-                self.placement.get(usize::from(partition)).map_or(&[], Vec::as_slice)
-            }
-        }
-    }
-
-    /// The node that should lead `group`.
-    pub fn preferred_leader(&self, group: GroupId) -> Option<NodeId> {
-        self.replicas_of(group).first().map(|placement| placement.node)
-    }
-
-    /// The configuration that `group` begins with.
-    pub fn first_configuration(&self, group: GroupId) -> Configuration {
-        Configuration::of_voters(self.replicas_of(group).iter().map(|p| (p.replica, p.node)))
-    }
-
-    /// The groups that `node` holds a replica of, in order, the meta group first.
-    pub fn groups_on(&self, node: NodeId) -> impl Iterator<Item = (GroupId, ReplicaId)> + '_ {
-        std::iter::once(GroupId::META)
-            .chain((0..self.partitions).map(|partition| PartitionId(partition).group()))
-            .filter_map(move |group| {
-                let here = self.replicas_of(group).iter().find(|p| p.node == node)?;
-                Some((group, here.replica))
-            })
     }
 }

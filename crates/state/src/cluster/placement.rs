@@ -5,16 +5,17 @@
 //! that allows; and partitions that share one node share few others, so that what a failed node did is
 //! spread over all that remain.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::Genesis;
+use crate::cluster::{Genesis, leadership};
 use crate::ids::NodeId;
 
 /// For each partition the nodes that hold it, its preferred leader first.
 ///
 /// The genesis is valid; see [`Genesis::validate`].
 pub fn place(genesis: &Genesis) -> Vec<Vec<NodeId>> {
-    let zones = zone_numbers(genesis);
+    let zones: Vec<_> = genesis.members.iter().map(|member| member.zone.as_str()).collect();
+    let zones = zone_numbers(&zones);
     let replicas = usize::from(genesis.replication_factor);
     let mut sets = choose_replicas(&zones, usize::from(genesis.partitions), replicas);
     part_zones(&zones, &mut sets);
@@ -24,14 +25,13 @@ pub fn place(genesis: &Genesis) -> Vec<Vec<NodeId>> {
 }
 
 /// The zone of each member as a small number. A member of no zone is a zone of its own.
-fn zone_numbers(genesis: &Genesis) -> Vec<usize> {
-    let members = &genesis.members;
-    let first_alike = |zone: &str| members.iter().position(|other| other.zone == zone);
-    let number = |(at, zone): (usize, &str)| match zone {
+pub(super) fn zone_numbers(zones: &[&str]) -> Vec<usize> {
+    let mut first = BTreeMap::new();
+    let number = |(at, zone): (usize, &&str)| match *zone {
         "" => at,
-        zone => first_alike(zone).unwrap_or(at),
+        zone => *first.entry(zone.to_owned()).or_insert(at),
     };
-    members.iter().map(|member| member.zone.as_str()).enumerate().map(number).collect()
+    zones.iter().enumerate().map(number).collect()
 }
 
 /// For each partition `replicas` members. Always taking those that hold the least keeps all within one.
@@ -110,12 +110,8 @@ fn exchange_helps(zones: &[usize], a: &[usize], at: usize, b: &[usize], there: u
     pairs(a, mine, theirs) + pairs(b, theirs, mine) < 0
 }
 
-/// Moves one member of each set to its front so that all lead equally many, within one.
-///
-/// Each set takes its member that leads least; then, while two members differ by more than one, a chain
-/// of sets hands leadership on from the one to the other. Such a chain exists: as every member holds
-/// equally many replicas within one, sharing each set's leadership among its members is a fractional
-/// solution, and a flow with whole bounds has a whole solution too.
+/// Moves one member of each set to its front so that all lead equally many, within one: the set's member
+/// that leads least so far, then evened out.
 fn choose_leaders(members: usize, sets: &mut [Vec<usize>]) {
     let mut leads = vec![0_usize; members];
     for set in sets.iter_mut() {
@@ -123,62 +119,11 @@ fn choose_leaders(members: usize, sets: &mut [Vec<usize>]) {
         set.swap(0, first);
         leads[set[0]] += 1;
     }
-    while let Some(chain) = leadership_chain(&leads, sets) {
-        for (set, at) in chain {
-            leads[sets[set][0]] -= 1;
-            leads[sets[set][at]] += 1;
-            sets[set].swap(0, at);
-        }
-    }
-}
-
-/// Sets to hand on, and to which of their members, from one that leads most to one that leads at least
-/// two fewer.
-fn leadership_chain(leads: &[usize], sets: &[Vec<usize>]) -> Option<Vec<(usize, usize)>> {
-    let most = *leads.iter().max()?;
-    (0..leads.len())
-        .filter(|member| leads[*member] == most)
-        .find_map(|member| chain_from(member, leads, sets))
-        .or_else(|| chain_to_least(leads, sets))
-}
-
-/// The same from any that leads at least two more to one that leads least.
-fn chain_to_least(leads: &[usize], sets: &[Vec<usize>]) -> Option<Vec<(usize, usize)>> {
-    let least = *leads.iter().min()?;
-    (0..leads.len())
-        .filter(|member| leads[*member] >= least + 2)
-        .find_map(|member| chain_from(member, leads, sets))
-}
-
-fn chain_from(start: usize, leads: &[usize], sets: &[Vec<usize>]) -> Option<Vec<(usize, usize)>> {
-    let mut came_by: Vec<Option<(usize, usize)>> = vec![None; leads.len()];
-    let mut queue = VecDeque::from([start]);
-    while let Some(member) = queue.pop_front() {
-        if leads[member] + 2 <= leads[start] {
-            let mut chain = Vec::new();
-            let mut end = member;
-            while let Some((set, at)) = came_by[end].filter(|_| end != start) {
-                chain.push((set, at));
-                end = sets[set][0];
-            }
-            return Some(chain);
-        }
-        for (set, nodes) in sets.iter().enumerate().filter(|(_, nodes)| nodes[0] == member) {
-            for (at, next) in nodes.iter().enumerate().skip(1) {
-                if *next != start && came_by[*next].is_none() {
-                    came_by[*next] = Some((set, at));
-                    queue.push_back(*next);
-                }
-            }
-        }
-    }
-    None
+    leadership::even(members, &[], sets);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;

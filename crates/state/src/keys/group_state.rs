@@ -43,6 +43,15 @@ impl GroupState {
         }
     }
 
+    /// A replica that joins a group: it knows nothing before its first snapshot.
+    pub fn blank() -> Self {
+        GroupState {
+            applied: LogIndex(0),
+            applied_term: Term(0),
+            ..GroupState::initial(Configuration::default())
+        }
+    }
+
     /// What `reader` holds of `group`; `None` if it was never written.
     ///
     /// # Errors
