@@ -4,7 +4,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{Auth, NodeSettings, Resources, Scheduling, Service, Storage};
+use crate::spec::{Auth, NodeSettings, Rebalance, Resources, Scheduling, Service, Storage};
 use crate::status::FlinClusterStatus;
 
 /// A Flin cluster: what it should be like.
@@ -51,6 +51,12 @@ use crate::status::FlinClusterStatus;
         description = "What the cluster is going through, in one word"
     ),
     printcolumn(
+        name = "Scale",
+        type_ = "string",
+        json_path = ".status.scale.phase",
+        description = "How far a change of the number of nodes or copies is"
+    ),
+    printcolumn(
         name = "Version",
         type_ = "string",
         json_path = ".status.version",
@@ -62,6 +68,13 @@ use crate::status::FlinClusterStatus;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Available\")].message",
         description = "Why it is available or not",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Progress",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Progressing\")].message",
+        description = "What the operator is about, or why it is not",
         priority = 1
     ),
     validation = Rule::new("size(self.metadata.name) <= 40")
@@ -78,17 +91,18 @@ use crate::status::FlinClusterStatus;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct FlinClusterSpec {
-    /// How many nodes (pods) the cluster has; at least `replicationFactor`. Changing it is not
-    /// supported yet: a change is refused in the condition Progressing and nothing happens.
+    /// How many nodes (pods) the cluster has; at least `replicationFactor`. It may be changed at any time,
+    /// also half way through another change: partitions move while clients are served. Fewer nodes than
+    /// have room for the data are refused in the condition Progressing.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: i32,
 
     /// How many copies of each partition there are, each on a node of its own: 1, 3 or 5. An
-    /// acknowledged write is on the disks of a majority of them. Fixed when the cluster is made.
+    /// acknowledged write is on the disks of a majority of them. It may be changed at any time; copies are
+    /// added or removed while clients are served.
     #[serde(default = "default_replication_factor")]
     #[schemars(extend("enum" = [1, 3, 5]))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("replicationFactor is fixed when the cluster is made"))]
     pub replication_factor: i32,
 
     /// How many partitions (raft groups) share the 16384 hash slots. Fixed when the cluster is made.
@@ -97,8 +111,8 @@ pub struct FlinClusterSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("partitions is fixed when the cluster is made: keys cannot be dealt out anew"))]
     pub partitions: i32,
 
-    /// The image of the nodes; the operator's own version when absent. Changing it under a running
-    /// cluster is not supported yet and is refused in the condition Progressing.
+    /// The image of the nodes; when absent that of the operator which made the cluster. A change restarts
+    /// one node at a time, each only when the one before serves again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub image: Option<String>,
@@ -106,8 +120,7 @@ pub struct FlinClusterSpec {
     /// The disk of each node.
     pub storage: Storage,
 
-    /// What each node requests and may use. Changing it under a running cluster is not supported yet
-    /// and is refused in the condition Progressing.
+    /// What each node requests and may use. A change restarts one node at a time.
     #[serde(default)]
     pub resources: Resources,
 
@@ -120,13 +133,18 @@ pub struct FlinClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
 
-    /// Settings of the nodes; each one absent is the node's default.
+    /// Settings of the nodes; each one absent is the node's default. A change restarts one node at a time.
     #[serde(default, skip_serializing_if = "NodeSettings::is_empty")]
     pub config: NodeSettings,
 
-    /// Where the pods may run. Nodes are spread over hosts and zones as far as there are any.
+    /// Where the pods may run. Nodes are spread over hosts and zones as far as there are any. A change
+    /// restarts one node at a time.
     #[serde(default, skip_serializing_if = "Scheduling::is_empty")]
     pub scheduling: Scheduling,
+
+    /// How copies of partitions are moved between nodes. It may be changed at any time.
+    #[serde(default)]
+    pub rebalance: Rebalance,
 
     /// Take over the volumes that an earlier cluster of this name left behind, with the data on them.
     /// Without it such volumes stop the cluster from forming (phase FoundExistingData).

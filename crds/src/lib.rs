@@ -17,10 +17,11 @@ pub use cluster::{FlinCluster, FlinClusterSpec};
 pub use manifest::{chart_template, crd, manifest};
 pub use quantity::Quantity;
 pub use spec::{
-    Auth, LogLevel, NodePorts, NodeSettings, Resources, RetainPolicy, Scheduling, Service,
-    ServiceType, Storage,
+    Auth, LogLevel, NodePorts, NodeSettings, Rebalance, Resources, RetainPolicy, Scheduling,
+    Service, ServiceType, Storage,
 };
 pub use status::{
     Bootstrap, BootstrapMember, BootstrapPhase, FlinClusterStatus, MemberStatus, PartitionsStatus,
-    Phase, condition, reason,
+    Phase, RolloutPhase, RolloutStatus, RolloutStep, ScalePhase, ScaleStatus, condition, gate,
+    reason,
 };

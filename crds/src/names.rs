@@ -25,8 +25,12 @@ pub const OPERATOR: &str = "flin-operator";
 pub const ANNOTATION_CLUSTER_ID: &str = "flin.io/cluster-id";
 /// The annotation of a volume claim: the number of partitions of that cluster.
 pub const ANNOTATION_PARTITIONS: &str = "flin.io/partitions";
-/// The annotation of a volume claim: the replication factor of that cluster.
+/// The annotation of a volume claim: the replication factor that cluster began with.
 pub const ANNOTATION_REPLICATION_FACTOR: &str = "flin.io/replication-factor";
+
+/// The annotation of a pod: the revision of what it was made from, a hash of image, resources, settings and
+/// scheduling. That of the StatefulSet's template is the wanted one.
+pub const ANNOTATION_REVISION: &str = "flin.io/revision";
 
 /// The key of the clients' password in the Secret.
 pub const SECRET_CLIENT_PASSWORD: &str = "client-password";
@@ -75,10 +79,21 @@ pub fn volume_claim(cluster: &str, ordinal: u32) -> String {
     format!("data-{cluster}-{ordinal}")
 }
 
+/// The ordinal of a pod of this cluster; `None` for any other name.
+#[must_use]
+pub fn pod_ordinal(cluster: &str, pod: &str) -> Option<u32> {
+    ordinal(pod.strip_prefix(cluster)?)
+}
+
 /// The ordinal of a volume claim of this cluster; `None` for any other claim.
 #[must_use]
 pub fn volume_claim_ordinal(cluster: &str, claim: &str) -> Option<u32> {
-    let ordinal = claim.strip_prefix("data-")?.strip_prefix(cluster)?.strip_prefix('-')?;
+    ordinal(claim.strip_prefix("data-")?.strip_prefix(cluster)?)
+}
+
+/// The ordinal in `-7`, as Kubernetes writes it.
+fn ordinal(suffix: &str) -> Option<u32> {
+    let ordinal = suffix.strip_prefix('-')?;
     let canonical = ordinal == "0" || !ordinal.starts_with(['0', '+']);
     ordinal.parse().ok().filter(|_| canonical)
 }
@@ -86,8 +101,13 @@ pub fn volume_claim_ordinal(cluster: &str, claim: &str) -> Option<u32> {
 /// The name of a pod in DNS, where nodes reach each other.
 #[must_use]
 pub fn pod_host(cluster: &str, namespace: &str, ordinal: u32, cluster_domain: &str) -> String {
-    let (pod, service) = (pod(cluster, ordinal), headless_service(cluster));
-    format!("{pod}.{service}.{namespace}.svc.{cluster_domain}")
+    host(&pod(cluster, ordinal), cluster, namespace, cluster_domain)
+}
+
+/// The name in DNS of the pod of this name.
+#[must_use]
+pub fn host(pod: &str, cluster: &str, namespace: &str, cluster_domain: &str) -> String {
+    format!("{pod}.{}.{namespace}.svc.{cluster_domain}", headless_service(cluster))
 }
 
 /// The labels that select a cluster's pods; never changed, because selectors cannot be.

@@ -39,15 +39,20 @@ pub struct Storage {
     /// for `spec.adopt`, `Delete` deletes them for ever.
     #[serde(default)]
     pub retain: RetainPolicy,
+
+    /// What becomes of the volume of a node that is scaled away, after its data has moved to the others:
+    /// `Retain` keeps it, `Delete` deletes it.
+    #[serde(default)]
+    pub on_scale_down: RetainPolicy,
 }
 
-/// What becomes of the volumes of a deleted FlinCluster.
+/// What becomes of volumes that are not needed any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RetainPolicy {
     /// They stay, with the data.
     #[default]
     Retain,
-    /// They are deleted with it.
+    /// They are deleted, for ever.
     Delete,
 }
 
@@ -138,8 +143,7 @@ pub struct Auth {
     pub secret_name: String,
 }
 
-/// Settings of the nodes. Changing them under a running cluster is not supported yet and is refused in
-/// the condition Progressing.
+/// Settings of the nodes, within the bounds that the node itself holds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSettings {
@@ -154,22 +158,22 @@ pub struct NodeSettings {
 
     /// The largest request one client may send, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 65536, max = 1073741824))]
+    #[schemars(range(min = 65536, max = 50331648))]
     pub max_request_bytes: Option<i64>,
 
     /// The memory for blocks read from disk, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1048576))]
+    #[schemars(range(min = 1048576, max = 1099511627776_i64))]
     pub block_cache_bytes: Option<i64>,
 
     /// The memory for writes not yet on disk as tables, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1048576))]
+    #[schemars(range(min = 1048576, max = 68719476736_i64))]
     pub write_buffer_bytes: Option<i64>,
 
     /// How much disk the raft log may take before it is cut, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 67108864))]
+    #[schemars(range(min = 67108864, max = 1099511627776_i64))]
     pub log_budget_bytes: Option<i64>,
 }
 
@@ -197,8 +201,53 @@ pub enum LogLevel {
     Trace,
 }
 
-/// Where the pods may run. Changing it under a running cluster is not supported yet and is refused in
-/// the condition Progressing.
+/// How copies of partitions are moved between nodes.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rebalance {
+    /// Nothing new is moved while true; what is under way is finished. A change of `replicas` then waits.
+    #[serde(default)]
+    pub paused: bool,
+
+    /// How many copies are moved at a time in the whole cluster.
+    #[serde(default = "default_max_moves")]
+    #[schemars(range(min = 1, max = 64))]
+    pub max_moves: i32,
+
+    /// What one node sends at most for moves in a second, for example `50Mi`; as fast as it goes when
+    /// absent. At least `64Ki`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20), regex(pattern = r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|k|M|G|T)?$"))]
+    #[x_kube(validation = Rule::new("quantity(self).compareTo(quantity('64Ki')) >= 0").message("rebalance.bytesPerSecond must be at least 64Ki; leave it out for no limit"))]
+    pub bytes_per_second: Option<String>,
+
+    /// A node not heard of for this many seconds is replaced by copies on others if there is room; 0:
+    /// never.
+    #[serde(default = "default_replace_after_seconds")]
+    #[schemars(range(min = 0, max = 31536000))]
+    pub replace_after_seconds: i32,
+}
+
+impl Default for Rebalance {
+    fn default() -> Self {
+        Self {
+            paused: false,
+            max_moves: default_max_moves(),
+            bytes_per_second: None,
+            replace_after_seconds: default_replace_after_seconds(),
+        }
+    }
+}
+
+const fn default_max_moves() -> i32 {
+    4
+}
+
+const fn default_replace_after_seconds() -> i32 {
+    600
+}
+
+/// Where the pods may run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Scheduling {

@@ -55,6 +55,14 @@ pub struct FlinClusterStatus {
     /// The partitions, summed up, as the nodes last reported them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<PartitionsStatus>,
+
+    /// How far a change of the number of nodes or copies is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<ScaleStatus>,
+
+    /// How far a change of what runs in the pods is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
 }
 
 /// What a cluster is going through.
@@ -68,6 +76,10 @@ pub enum Phase {
     Forming,
     /// Every partition is led and every copy is there.
     Running,
+    /// Clients are served while nodes or copies are added or removed: `status.scale` says how far it is.
+    Scaling,
+    /// Clients are served while nodes are restarted one at a time: `status.rollout` says how far it is.
+    RollingOut,
     /// Every partition is led, but something is missing.
     Degraded,
     /// Some partitions are not led, or the nodes cannot be asked.
@@ -155,6 +167,102 @@ pub struct MemberStatus {
     pub message: Option<String>,
 }
 
+/// A change of the number of nodes or copies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleStatus {
+    /// The step that is under way.
+    pub phase: ScalePhase,
+
+    /// How many nodes there were when it began; absent when nothing is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<i32>,
+
+    /// How many nodes there are to be; absent when nothing is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<i32>,
+
+    /// How many copies are still to be moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas_left: Option<i64>,
+
+    /// How many bytes of live data are still to be moved, estimated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_left: Option<i64>,
+
+    /// What is waited for, or why a change that the spec asks for does not begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The steps of a change of the number of nodes. Up: Joining, Rebalancing. Down: Draining, Removing,
+/// Shrinking, and Rebalancing where the nodes that stay are not yet level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ScalePhase {
+    /// Nothing is under way.
+    #[default]
+    Idle,
+    /// New nodes start and become members.
+    Joining,
+    /// Copies and leaders move until every node has its share.
+    Rebalancing,
+    /// The nodes that go hand their copies to those that stay.
+    Draining,
+    /// The nodes that go, empty now, are taken out of the membership.
+    Removing,
+    /// Their pods go.
+    Shrinking,
+}
+
+/// A change of what runs in the pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// Whether it goes on.
+    pub phase: RolloutPhase,
+
+    /// How many pods are as the spec asks.
+    #[serde(default)]
+    pub updated: i32,
+
+    /// How many pods there are to be.
+    #[serde(default)]
+    pub total: i32,
+
+    /// The pod whose turn it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+
+    /// What is being done with it. Recorded before it is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<RolloutStep>,
+
+    /// What is waited for, or what stands in the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Whether a change of what runs in the pods goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutPhase {
+    /// Every pod is as the spec asks.
+    #[default]
+    Idle,
+    /// Nodes are restarted one at a time.
+    Rolling,
+    /// A restarted node does not become ready: no other one is touched until it does, or the spec is changed.
+    Blocked,
+}
+
+/// What is being done with one pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RolloutStep {
+    /// Its node hands its leaderships to others.
+    HandingOver,
+    /// It was deleted and comes back.
+    Restarting,
+}
+
 /// The partitions, summed up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -162,7 +270,7 @@ pub struct PartitionsStatus {
     /// How many there are.
     pub total: i32,
 
-    /// How many have fewer live and caught-up copies than `replicationFactor`.
+    /// How many have fewer live and caught-up copies than they should.
     pub under_replicated: i32,
 
     /// How many have no leader.
@@ -220,10 +328,48 @@ pub mod reason {
     pub const SECRET_MISSING: &str = "SecretMissing";
     /// The Secret with the passwords lacks a key.
     pub const SECRET_INCOMPLETE: &str = "SecretIncomplete";
-    /// Changing the number of nodes is not supported yet.
-    pub const SCALING_NOT_SUPPORTED: &str = "ScalingNotSupported";
     /// Changing the volumes' size is not supported yet.
     pub const STORAGE_RESIZE_NOT_SUPPORTED: &str = "StorageResizeNotSupported";
-    /// Changing what runs in the pods is not supported yet.
-    pub const ROLLOUT_NOT_SUPPORTED: &str = "RolloutNotSupported";
+    /// The nodes that would remain have no room for the data.
+    pub const INSUFFICIENT_CAPACITY: &str = "InsufficientCapacity";
+    /// The nodes refused what a change of scale needs; the message repeats their words.
+    pub const REFUSED_BY_NODES: &str = "RefusedByNodes";
+    /// A change of scale is asked for and waits; the message says for what.
+    pub const SCALE_WAITING: &str = "ScaleWaiting";
+    /// New nodes start and become members.
+    pub const JOINING: &str = "Joining";
+    /// Copies and leaders move until every node has its share.
+    pub const REBALANCING: &str = "Rebalancing";
+    /// The nodes that go hand their copies to those that stay.
+    pub const DRAINING: &str = "Draining";
+    /// The nodes that go are taken out of the membership.
+    pub const REMOVING: &str = "Removing";
+    /// The pods of nodes that are no members any more go.
+    pub const SHRINKING: &str = "Shrinking";
+    /// Nodes are restarted one at a time, as the spec asks.
+    pub const ROLLING_OUT: &str = "RollingOut";
+    /// A restarted node does not become ready; no other one is restarted.
+    pub const ROLLOUT_BLOCKED: &str = "RolloutBlocked";
+    /// One node is away because the operator restarts it.
+    pub const NODE_RESTARTING: &str = "NodeRestarting";
+    /// The meta group has no leader: clients are served, but nothing can be moved and nobody can join.
+    pub const META_LEADERLESS: &str = "MetaLeaderless";
+}
+
+/// What must hold before the next node is restarted, by name: a message that waits for one begins with it.
+pub mod gate {
+    /// No change of the number of nodes or copies is under way.
+    pub const NO_SCALE_UNDER_WAY: &str = "NoScaleUnderWay";
+    /// Every pod is there and ready.
+    pub const ALL_PODS_READY: &str = "AllPodsReady";
+    /// Some node answers.
+    pub const NODES_ANSWER: &str = "NodesAnswer";
+    /// Every member is heard of by the others and holds its share.
+    pub const ALL_MEMBERS_SERVE: &str = "AllMembersServe";
+    /// Every partition has a leader, and so has the meta group.
+    pub const ALL_PARTITIONS_LED: &str = "AllPartitionsLed";
+    /// Every partition has all its copies, alive and caught up.
+    pub const FULL_STRENGTH: &str = "FullStrength";
+    /// No copy is being moved.
+    pub const NOTHING_MOVES: &str = "NothingMoves";
 }

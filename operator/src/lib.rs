@@ -6,19 +6,24 @@
 //! ```text
 //! observe   read what is there: objects, pods, volumes, and what the nodes say     (input)
 //! validate  FlinCluster -> ValidatedCluster: parse once, then trust the types       (pure)
-//! plan      what to do: hold, record the cluster's birth, or settle the objects     (pure)
+//! plan      what to do: hold, record the cluster's birth, or settle the objects,
+//!           tell the nodes what to move, restart the next node                      (pure)
 //! desired   the Kubernetes objects as they should be, one file each                 (pure)
 //! apply     server-side apply of those that differ, and only those                  (output)
 //! status    conditions, members, events: what people see                           (pure)
 //! ```
 //!
-//! [`reconcile`] strings them together. Two rules hold throughout: what must never be decided twice
+//! [`reconcile`] strings them together. Three rules hold throughout: what must never be decided twice
 //! (the cluster's identity) is written to the status with a compare-and-set before anything is made
-//! from it; and a pass that finds everything as it should be writes nothing.
+//! from it; a change that takes many passes is derived anew from the facts in each of them, and what
+//! cannot be told from facts (who began it) is recorded before it is begun; and a pass that finds
+//! everything as it should be writes nothing.
 
 pub mod apply;
+pub mod blueprint;
 pub mod controller;
 pub mod desired;
+pub mod failpoint;
 pub mod http;
 mod leadership;
 pub mod metrics;

@@ -12,6 +12,7 @@ use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use crate::controller::{self, Scope};
+use crate::failpoint::Failpoint;
 use crate::http;
 use crate::leadership::{Candidate, lead};
 use crate::metrics::Metrics;
@@ -68,6 +69,7 @@ async fn work(
         defaults,
         Arc::clone(&metrics),
         settings.pod_name.clone(),
+        Failpoint::new(settings.failpoint),
     ));
     let scope = Scope {
         namespace: Some(settings.watch_namespace.clone()).filter(|name| !name.is_empty()),

@@ -2,6 +2,8 @@
 
 use clap::{Parser, ValueEnum};
 
+use crate::failpoint::Boundary;
+
 /// The image tag of the nodes when a FlinCluster names no image: the operator's own version.
 const NODE_IMAGE: &str = concat!("flin-node:", env!("CARGO_PKG_VERSION"));
 
@@ -45,6 +47,10 @@ pub struct Settings {
     /// The form of the log.
     #[arg(long, env = "FLIN_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// End the process once at this boundary between two steps. For tests.
+    #[arg(long, env = "FLIN_OPERATOR_FAILPOINT", value_enum, hide = true)]
+    pub failpoint: Option<Boundary>,
 }
 
 /// The form of the log.

@@ -2,11 +2,14 @@
 //! of the schema; what is checked here again would otherwise be a panic or a wrong cluster.
 
 use flin_crds::{
-    Auth, Bootstrap, FlinCluster, NodeSettings, Resources, RetainPolicy, Scheduling, Service, names,
+    Auth, Bootstrap, FlinCluster, FlinClusterStatus, Quantity, Rebalance, RetainPolicy,
+    RolloutStatus, ScaleStatus, Service, names,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
-use serde::{Deserialize, Serialize};
+
+use crate::blueprint::{Blueprint, VolumeTemplate};
+use crate::nodes::RebalanceSettings;
 
 /// What the operator's settings add to every cluster.
 #[derive(Clone, Debug)]
@@ -32,45 +35,54 @@ pub struct ValidatedCluster {
     pub replication_factor: u32,
     /// How many partitions it asks for.
     pub partitions: u32,
-    /// What its pods would be made from.
+    /// What its pods should be made from.
     pub blueprint: Blueprint,
     /// Whether it names its image itself.
     pub names_image: bool,
+    /// The image of a cluster made now that names none.
+    pub default_image: String,
+    /// What its volumes should be made from.
+    pub volume: VolumeTemplate,
+    /// How copies are to be moved between its nodes.
+    pub rebalance: RebalanceSettings,
     /// The client Service.
     pub service: Service,
-    /// What becomes of its volumes.
+    /// What becomes of its volumes when it is deleted.
     pub retain: RetainPolicy,
+    /// What becomes of the volumes of nodes that are scaled away.
+    pub on_scale_down: RetainPolicy,
     /// Where its passwords come from.
     pub passwords: Passwords,
     /// Whether it takes over volumes that are there.
     pub adopt: bool,
     /// Its birth, when that is recorded.
     pub bootstrap: Option<Bootstrap>,
+    /// What else is recorded of it.
+    pub recorded: Recorded,
     /// The DNS domain its nodes have their names in.
     pub cluster_domain: String,
 }
 
-/// What pods are made from: everything whose change means new pods. The StatefulSet carries the one
-/// that its pods were made from, so that a change of the spec can be told from what runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Blueprint {
-    /// The image.
-    pub image: String,
-    /// The size of a volume.
-    pub storage_size: String,
-    /// The class of a volume.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub storage_class_name: Option<String>,
-    /// What a node requests and may use.
-    #[serde(default)]
-    pub resources: Resources,
-    /// The nodes' settings.
-    #[serde(default)]
-    pub config: NodeSettings,
-    /// Where pods may run.
-    #[serde(default)]
-    pub scheduling: Scheduling,
+/// What the status remembers of changes that are under way. Each pass derives its plan anew from what it
+/// finds; this says what was begun and by whom.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// How many nodes there should be, as of the last pass; 0 when there was none.
+    pub replicas: u32,
+    /// The change of scale.
+    pub scale: ScaleStatus,
+    /// The rollout.
+    pub rollout: RolloutStatus,
+}
+
+impl Recorded {
+    fn of(status: &FlinClusterStatus) -> Self {
+        Self {
+            replicas: u32::try_from(status.replicas).unwrap_or_default(),
+            scale: status.scale.clone().unwrap_or_default(),
+            rollout: status.rollout.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// The Secret with the passwords.
@@ -113,6 +125,14 @@ pub enum Invalid {
     /// Another number of copies than 1, 3 or 5.
     #[error("replicationFactor is {0}, which is not 1, 3 or 5")]
     ReplicationFactor(i32),
+    /// A size or pace that is none.
+    #[error("{field} is {value:?}, which is no amount such as 1Gi")]
+    NoAmount {
+        /// The field.
+        field: &'static str,
+        /// What it is.
+        value: String,
+    },
     /// More copies than nodes.
     #[error("replicas is {replicas}, which is less than replicationFactor {replication_factor}")]
     TooFewReplicas {
@@ -151,8 +171,6 @@ pub fn validate(cluster: &FlinCluster, defaults: &Defaults) -> Result<ValidatedC
     };
     let blueprint = Blueprint {
         image: spec.image.clone().unwrap_or_else(|| defaults.node_image.clone()),
-        storage_size: spec.storage.size.clone(),
-        storage_class_name: spec.storage.storage_class_name.clone(),
         resources: spec.resources.clone(),
         config: spec.config.clone(),
         scheduling: spec.scheduling.clone(),
@@ -166,12 +184,38 @@ pub fn validate(cluster: &FlinCluster, defaults: &Defaults) -> Result<ValidatedC
         partitions,
         blueprint,
         names_image: spec.image.is_some(),
+        default_image: defaults.node_image.clone(),
+        volume: VolumeTemplate {
+            size: spec.storage.size.clone(),
+            class: spec.storage.storage_class_name.clone(),
+        },
+        rebalance: rebalance(&spec.rebalance)?,
         service: spec.service.clone(),
         retain: spec.storage.retain,
+        on_scale_down: spec.storage.on_scale_down,
         passwords,
         adopt: spec.adopt,
         bootstrap: cluster.status.as_ref().and_then(|status| status.bootstrap.clone()),
+        recorded: cluster.status.as_ref().map(Recorded::of).unwrap_or_default(),
         cluster_domain: defaults.cluster_domain.clone(),
+    })
+}
+
+fn rebalance(wanted: &Rebalance) -> Result<RebalanceSettings, Invalid> {
+    let field = "rebalance.bytesPerSecond";
+    let bytes_per_second = match &wanted.bytes_per_second {
+        None => 0,
+        Some(pace) => Quantity::from(pace.as_str())
+            .units()
+            .ok_or_else(|| Invalid::NoAmount { field, value: pace.clone() })?,
+    };
+    let replace_after =
+        in_range("rebalance.replaceAfterSeconds", wanted.replace_after_seconds, 0, 31_536_000)?;
+    Ok(RebalanceSettings {
+        paused: wanted.paused,
+        max_moves: in_range("rebalance.maxMoves", wanted.max_moves, 1, 64)?,
+        bytes_per_second,
+        replace_after_seconds: u64::from(replace_after),
     })
 }
 

@@ -49,8 +49,36 @@ fn printed_columns_are_these() {
     let version = &crd().spec.versions[0];
     let columns: Vec<_> =
         version.additional_printer_columns.iter().flatten().map(|column| &*column.name).collect();
-    let wide = ["Ready", "Replicas", "Partitions", "Phase", "Version", "Age", "Message"];
+    let wide = [
+        "Ready",
+        "Replicas",
+        "Partitions",
+        "Phase",
+        "Scale",
+        "Version",
+        "Age",
+        "Message",
+        "Progress",
+    ];
     assert_eq!(columns, wide);
+}
+
+#[test]
+fn settings_of_the_node_are_bounded_as_the_node_bounds_them() {
+    let json = serde_json::to_value(crd()).expect("it is JSON");
+    let config =
+        "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/config/properties";
+    let bound = |field: &str, end: &str| json.pointer(&format!("{config}/{field}/{end}")).cloned();
+    for (field, most) in [
+        ("maxRequestBytes", 48_u64 << 20),
+        ("blockCacheBytes", 1 << 40),
+        ("writeBufferBytes", 64 << 30),
+        ("logBudgetBytes", 1 << 40),
+    ] {
+        let written = bound(field, "maximum").and_then(|most| most.as_f64());
+        assert_eq!(written, Some(most as f64), "{field}");
+        assert!(bound(field, "minimum").is_some(), "{field}");
+    }
 }
 
 #[test]

@@ -67,11 +67,12 @@ fn name_that_no_service_can_have_is_refused() {
 }
 
 #[test]
-fn partitions_and_copies_are_fixed() {
+fn partitions_are_fixed_and_copies_are_not() {
     let words = changed(|new| new.spec.partitions = 128).expect("refused");
     assert!(words.contains("partitions is fixed"), "{words}");
-    let words = changed(|new| new.spec.replication_factor = 1).expect("refused");
-    assert!(words.contains("replicationFactor is fixed"), "{words}");
+    assert_eq!(changed(|new| new.spec.replication_factor = 1), None);
+    let words = changed(|new| new.spec.replication_factor = 5).expect("refused");
+    assert!(words.contains("replicas must be at least replicationFactor"), "{words}");
 }
 
 #[test]
@@ -125,7 +126,29 @@ fn source_of_passwords_is_fixed() {
 }
 
 #[test]
-fn replicas_may_be_asked_to_change() {
-    // The operator answers in the status; the API server lets a person ask.
+fn replicas_and_what_pods_are_made_from_may_change() {
     assert_eq!(changed(|new| new.spec.replicas = 5), None);
+    assert_eq!(changed(|new| new.spec.image = Some("flin-node:2".to_owned())), None);
+    assert_eq!(changed(|new| new.spec.config.max_connections = Some(7)), None);
+    let words = changed(|new| new.spec.replicas = 2).expect("refused");
+    assert!(words.contains("replicas must be at least replicationFactor"), "{words}");
+}
+
+#[test]
+fn pace_of_moves_is_bounded_below() {
+    let with = |pace: &str| {
+        let rebalance = json!({"bytesPerSecond": pace});
+        refusal(&cluster(json!({"storage": {"size": "2Gi"}, "rebalance": rebalance})), None)
+    };
+    assert!(with("63Ki").expect("refused").contains("at least 64Ki"));
+    assert_eq!(with("65536"), None);
+    assert_eq!(with("1.5Mi"), None);
+}
+
+#[test]
+fn spec_without_a_word_on_moves_gets_the_defaults() {
+    let rebalance = smallest().spec.rebalance;
+    assert!(!rebalance.paused);
+    assert_eq!((rebalance.max_moves, rebalance.replace_after_seconds), (4, 600));
+    assert_eq!(rebalance.bytes_per_second, None);
 }

@@ -46,10 +46,6 @@ pub struct Desired {
 /// # Errors
 /// If a part cannot be written as JSON or TOML, which no spec that the schema takes brings about.
 pub fn desired(cluster: &ValidatedCluster, settle: &Settle) -> Result<Desired, Unwritable> {
-    let statefulset = match settle.has_passwords() {
-        true => Some(statefulset::statefulset(cluster, settle)?),
-        false => None,
-    };
     Ok(Desired {
         service_account: service_account::service_account(cluster),
         bootstrap_config: bootstrap_config::bootstrap_config(cluster, settle)?,
@@ -57,7 +53,7 @@ pub fn desired(cluster: &ValidatedCluster, settle: &Settle) -> Result<Desired, U
         headless_service: headless_service::headless_service(cluster),
         client_service: client_service::client_service(cluster),
         disruption_budget: disruption_budget::disruption_budget(cluster, settle),
-        statefulset,
+        statefulset: settle.has_passwords().then(|| statefulset::statefulset(cluster, settle)),
     })
 }
 

@@ -16,7 +16,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::ObjectMeta;
 
 use super::{bootstrap_config, config};
-use crate::validate::{Blueprint, ValidatedCluster};
+use crate::blueprint::Blueprint;
+use crate::validate::ValidatedCluster;
 
 /// The name of the data volume, and so the beginning of the claims' names.
 pub(super) const VOLUME_DATA: &str = "data";
@@ -48,7 +49,7 @@ pub(super) fn template(cluster: &ValidatedCluster, blueprint: &Blueprint) -> Pod
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(names::labels(&cluster.name)),
-            annotations: Some(scraping()),
+            annotations: Some(annotations(blueprint)),
             ..ObjectMeta::default()
         }),
         spec: Some(PodSpec {
@@ -58,7 +59,7 @@ pub(super) fn template(cluster: &ValidatedCluster, blueprint: &Blueprint) -> Pod
             enable_service_links: Some(false),
             termination_grace_period_seconds: Some(TERMINATION_GRACE_SECONDS),
             security_context: Some(pod_security()),
-            containers: vec![container(blueprint)],
+            containers: vec![container(cluster, blueprint)],
             volumes: Some(volumes(cluster)),
             affinity: Some(apart(cluster)),
             topology_spread_constraints: Some(vec![
@@ -75,7 +76,7 @@ pub(super) fn template(cluster: &ValidatedCluster, blueprint: &Blueprint) -> Pod
     }
 }
 
-fn container(blueprint: &Blueprint) -> Container {
+fn container(cluster: &ValidatedCluster, blueprint: &Blueprint) -> Container {
     let port = |name: &str, number| ContainerPort {
         name: Some(name.to_owned()),
         container_port: number,
@@ -87,7 +88,7 @@ fn container(blueprint: &Blueprint) -> Container {
         image: Some(blueprint.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(vec!["server".to_owned()]),
-        env: Some(environment()),
+        env: Some(environment(cluster)),
         ports: Some(vec![
             port("resp", names::PORT_RESP),
             port("grpc", names::PORT_GRPC),
@@ -114,26 +115,37 @@ fn container(blueprint: &Blueprint) -> Container {
     }
 }
 
-fn environment() -> Vec<EnvVar> {
+fn environment(cluster: &ValidatedCluster) -> Vec<EnvVar> {
     let text = |name: &str, value: String| EnvVar {
         name: name.to_owned(),
         value: Some(value),
         ..EnvVar::default()
     };
-    let node_name = EnvVar {
-        name: "FLIN_NODE_NAME".to_owned(),
+    let field = |name: &str, path: &str| EnvVar {
+        name: name.to_owned(),
         value_from: Some(EnvVarSource {
             field_ref: Some(ObjectFieldSelector {
                 api_version: Some("v1".to_owned()),
-                field_path: "metadata.name".to_owned(),
+                field_path: path.to_owned(),
             }),
             ..EnvVarSource::default()
         }),
         ..EnvVar::default()
     };
+    // Variables may name those above them.
+    let host = names::host(
+        "$(FLIN_NODE_NAME)",
+        &cluster.name,
+        &cluster.namespace,
+        &cluster.cluster_domain,
+    );
     let (client, peer) = (names::SECRET_CLIENT_PASSWORD, names::SECRET_PEER_SECRET);
     vec![
-        node_name,
+        field("FLIN_NODE_NAME", "metadata.name"),
+        // Kubernetes labels pods with the zone of their machine since 1.35; before, it is empty.
+        field("FLIN_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
+        text("FLIN_ADVERTISED_PEER_ADDRESS", format!("{host}:{}", names::PORT_PEER)),
+        text("FLIN_ADVERTISED_CLIENT_ADDRESS", format!("{host}:{}", names::PORT_CLUSTER)),
         text("FLIN_CONFIG_FILE", format!("{DIRECTORY_CONFIG}/{}", config::FILE)),
         text("FLIN_DATA_DIR", DIRECTORY_DATA.to_owned()),
         text("FLIN_BOOTSTRAP_FILE", format!("{DIRECTORY_BOOTSTRAP}/{}", bootstrap_config::FILE)),
@@ -258,9 +270,11 @@ fn selector(cluster: &ValidatedCluster) -> LabelSelector {
     LabelSelector { match_labels: Some(names::selector(&cluster.name)), ..LabelSelector::default() }
 }
 
-fn scraping() -> BTreeMap<String, String> {
-    let port = names::PORT_HTTP.to_string();
+/// What the pod was made from, its settings among it, and where it is scraped.
+fn annotations(blueprint: &Blueprint) -> BTreeMap<String, String> {
+    let (port, revision) = (names::PORT_HTTP.to_string(), blueprint.revision());
     [
+        (names::ANNOTATION_REVISION, revision.as_str()),
         ("prometheus.io/scrape", "true"),
         ("prometheus.io/port", port.as_str()),
         ("prometheus.io/path", "/metrics"),

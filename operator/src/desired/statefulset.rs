@@ -15,30 +15,27 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::ObjectMeta;
 
-use super::{Unwritable, metadata, pod};
-use crate::plan::{ANNOTATION_BLUEPRINT, Settle};
+use super::{metadata, pod};
+use crate::blueprint::ANNOTATION_DEFAULT_IMAGE;
+use crate::plan::Settle;
 use crate::validate::ValidatedCluster;
 
-pub(super) fn statefulset(
-    cluster: &ValidatedCluster,
-    settle: &Settle,
-) -> Result<StatefulSet, Unwritable> {
-    let blueprint = serde_json::to_string(&settle.blueprint)
-        .map_err(|source| Unwritable { what: "the pods' blueprint", source })?;
+pub(super) fn statefulset(cluster: &ValidatedCluster, settle: &Settle) -> StatefulSet {
     let mut metadata = metadata(cluster, names::statefulset(&cluster.name));
-    metadata.annotations = Some([(ANNOTATION_BLUEPRINT.to_owned(), blueprint)].into());
-    let replicas = settle.bootstrap.members.len();
-    Ok(StatefulSet {
+    let default_image = (ANNOTATION_DEFAULT_IMAGE.to_owned(), settle.default_image.clone());
+    metadata.annotations = Some([default_image].into());
+    let replicas = i32::try_from(settle.scale.replicas).unwrap_or(i32::MAX);
+    StatefulSet {
         metadata,
         spec: StatefulSetSpec {
-            replicas: Some(i32::try_from(replicas).expect("validation bounds it to 100")),
+            replicas: Some(replicas),
             service_name: Some(names::headless_service(&cluster.name)),
             pod_management_policy: Some("Parallel".to_owned()),
             update_strategy: Some(StatefulSetUpdateStrategy {
                 type_: Some("OnDelete".to_owned()),
                 ..StatefulSetUpdateStrategy::default()
             }),
-            persistent_volume_claim_retention_policy: Some(retention(cluster.retain)),
+            persistent_volume_claim_retention_policy: Some(retention(cluster)),
             selector: LabelSelector {
                 match_labels: Some(names::selector(&cluster.name)),
                 ..LabelSelector::default()
@@ -48,31 +45,32 @@ pub(super) fn statefulset(
             ..StatefulSetSpec::default()
         },
         status: None,
-    })
+    }
 }
 
-/// What becomes of volumes when the StatefulSet goes; one that is only scaled never deletes any.
-fn retention(policy: RetainPolicy) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
-    let when_deleted = match policy {
-        RetainPolicy::Retain => "Retain",
-        RetainPolicy::Delete => "Delete",
+/// What becomes of volumes when the StatefulSet goes, and of those of pods that are scaled away: by then no
+/// member has data on them.
+fn retention(cluster: &ValidatedCluster) -> StatefulSetPersistentVolumeClaimRetentionPolicy {
+    let word = |policy| match policy {
+        RetainPolicy::Retain => Some("Retain".to_owned()),
+        RetainPolicy::Delete => Some("Delete".to_owned()),
     };
     StatefulSetPersistentVolumeClaimRetentionPolicy {
-        when_deleted: Some(when_deleted.to_owned()),
-        when_scaled: Some("Retain".to_owned()),
+        when_deleted: word(cluster.retain),
+        when_scaled: word(cluster.on_scale_down),
     }
 }
 
 /// The template of the volume claims. It says whose data the volumes hold, for a later adoption, and
 /// must never change: Kubernetes takes no other one.
 fn volume_claim(settle: &Settle) -> PersistentVolumeClaim {
-    let (bootstrap, blueprint) = (&settle.bootstrap, &settle.blueprint);
+    let (bootstrap, volume) = (&settle.bootstrap, &settle.volume);
     let annotations = BTreeMap::from([
         (names::ANNOTATION_CLUSTER_ID.to_owned(), bootstrap.cluster_id.clone()),
         (names::ANNOTATION_PARTITIONS.to_owned(), bootstrap.partitions.to_string()),
         (names::ANNOTATION_REPLICATION_FACTOR.to_owned(), bootstrap.replication_factor.to_string()),
     ]);
-    let size = Quantity(blueprint.storage_size.clone());
+    let size = Quantity(volume.size.clone());
     PersistentVolumeClaim {
         metadata: ObjectMeta {
             name: Some(pod::VOLUME_DATA.to_owned()),
@@ -85,7 +83,7 @@ fn volume_claim(settle: &Settle) -> PersistentVolumeClaim {
                 requests: Some([("storage".to_owned(), size)].into()),
                 limits: None,
             }),
-            storage_class_name: blueprint.storage_class_name.clone(),
+            storage_class_name: volume.class.clone(),
             volume_mode: Some("Filesystem".to_owned()),
             ..PersistentVolumeClaimSpec::default()
         }),

@@ -23,8 +23,6 @@ pub struct Claim {
     pub cluster_id: Option<String>,
     /// The number of partitions of that cluster.
     pub partitions: Option<u32>,
-    /// The replication factor of that cluster.
-    pub replication_factor: Option<u32>,
 }
 
 pub(super) async fn read(
@@ -54,6 +52,5 @@ fn named_alike(cluster: &str, claim: PartialObjectMeta<PersistentVolumeClaim>) -
         terminating: claim.metadata.deletion_timestamp.is_some(),
         cluster_id: annotations.get(names::ANNOTATION_CLUSTER_ID).cloned(),
         partitions: number(names::ANNOTATION_PARTITIONS),
-        replication_factor: number(names::ANNOTATION_REPLICATION_FACTOR),
     })
 }

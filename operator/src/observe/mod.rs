@@ -10,6 +10,7 @@ mod report;
 pub use claims::Claim;
 pub use passwords::{Complaint, PasswordsFound};
 pub use pods::Pod;
+pub use report::address;
 
 use std::fmt::Debug;
 

@@ -3,6 +3,7 @@
 use flin_crds::names;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod as KubePod};
+use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::ListParams;
 
@@ -22,10 +23,18 @@ pub struct Pod {
     pub name: String,
     /// Its number in the StatefulSet.
     pub ordinal: u32,
+    /// What tells it from earlier and later pods of its name.
+    pub uid: String,
+    /// The revision of what it was made from.
+    pub revision: Option<String>,
+    /// Whether it is being deleted.
+    pub terminating: bool,
     /// Its address.
     pub ip: Option<String>,
     /// Whether it serves clients.
     pub ready: bool,
+    /// Since when it does not, or has not yet.
+    pub unready_since: Option<Timestamp>,
     /// The last words of a node that refused its disk.
     pub refuses_disk: Option<String>,
     /// What keeps it from running, as Kubernetes says.
@@ -63,11 +72,17 @@ fn is_owned_by(pod: &KubePod, owner: &str) -> bool {
 
 fn reduce(cluster: &str, pod: &KubePod) -> Option<Pod> {
     let name = pod.metadata.name.clone()?;
-    let ordinal = name.strip_prefix(cluster)?.strip_prefix('-')?.parse().ok()?;
+    let ordinal = names::pod_ordinal(cluster, &name)?;
+    let annotations = pod.metadata.annotations.as_ref();
     let status = pod.status.as_ref();
     let conditions = || status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    let ready = pod.metadata.deletion_timestamp.is_none()
-        && conditions().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let readiness = conditions().find(|condition| condition.type_ == "Ready");
+    let ready = !terminating && readiness.is_some_and(|condition| condition.status == "True");
+    let unready_since = readiness
+        .and_then(|condition| condition.last_transition_time.as_ref())
+        .or(pod.metadata.creation_timestamp.as_ref())
+        .map(|time| time.0);
     let container = status
         .and_then(|status| status.container_statuses.as_ref())
         .and_then(|containers| containers.first());
@@ -84,15 +99,29 @@ fn reduce(cluster: &str, pod: &KubePod) -> Option<Pod> {
         .and_then(|state| state.waiting.as_ref())
         .and_then(|waiting| waiting.reason.clone())
         .filter(|reason| reason != "ContainerCreating" && reason != "PodInitializing")
+        .map(lasting)
         .or_else(|| unschedulable.map(|_| "Unschedulable".to_owned()));
     Some(Pod {
         name,
         ordinal,
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        revision: annotations.and_then(|all| all.get(names::ANNOTATION_REVISION)).cloned(),
+        terminating,
         ip: status.and_then(|status| status.pod_ip.clone()).filter(|ip| !ip.is_empty()),
         ready,
+        unready_since: unready_since.filter(|_| !ready),
         refuses_disk,
         waits_for,
     })
+}
+
+/// Kubernetes alternates between a failure and the wait for the next try: one word for both, or the status
+/// would change with every try.
+fn lasting(reason: String) -> String {
+    match reason.as_str() {
+        "ErrImagePull" => "ImagePullBackOff".to_owned(),
+        _ => reason,
+    }
 }
 
 fn refusal(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> {

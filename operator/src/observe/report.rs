@@ -57,7 +57,9 @@ pub(super) async fn ask(
     Some(best)
 }
 
-fn address(ip: &str) -> String {
+/// Where a node's administration is reached.
+#[must_use]
+pub fn address(ip: &str) -> String {
     let port = names::PORT_GRPC;
     if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
 }

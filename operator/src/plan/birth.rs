@@ -130,12 +130,6 @@ fn adoptable<'a>(cluster: &ValidatedCluster, claims: &'a [Claim]) -> Result<&'a 
                 "their cluster has {found} partitions: set spec.partitions={found}"
             ));
         }
-        if claim.replication_factor.is_some_and(|found| found != cluster.replication_factor) {
-            let found = claim.replication_factor.unwrap_or_default();
-            return cannot(format!(
-                "their cluster has replicationFactor {found}: set spec.replicationFactor={found}"
-            ));
-        }
     }
     let ordinals: Vec<_> = claims.iter().map(|claim| claim.ordinal).collect();
     let wanted: Vec<_> = (0..cluster.replicas).collect();

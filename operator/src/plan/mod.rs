@@ -2,19 +2,25 @@
 //! so that each decision can be tested with a table.
 
 mod birth;
+mod capacity;
 mod refusal;
+pub mod rollout;
+pub mod scale;
 
+pub use capacity::Lack;
 pub use refusal::Refusal;
+pub use rollout::{Act, Rollout, Target};
+pub use scale::Scale;
 
 use std::fmt;
 
 use flin_crds::{Bootstrap, BootstrapPhase, Phase, reason};
+use k8s_openapi::jiff::Timestamp;
 
+use crate::blueprint::{self, Blueprint, VolumeTemplate};
+use crate::nodes::{MemberState, Order, Report};
 use crate::observe::{Complaint, Observed, PasswordsFound};
-use crate::validate::{Blueprint, Passwords, ValidatedCluster};
-
-/// The annotation of the StatefulSet that says what its pods were made from.
-pub const ANNOTATION_BLUEPRINT: &str = "flin.io/blueprint";
+use crate::validate::{Passwords, ValidatedCluster};
 
 /// What to do in a pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +53,16 @@ pub struct Settle {
     pub announced: BootstrapPhase,
     /// What pods are made from.
     pub blueprint: Blueprint,
+    /// The image of nodes whose cluster names none.
+    pub default_image: String,
+    /// What volumes are made from.
+    pub volume: VolumeTemplate,
+    /// How many nodes there are, and what to do about it.
+    pub scale: Scale,
+    /// Which pod is restarted, and what to do about it.
+    pub rollout: Rollout,
+    /// What the nodes are to be told, in this order; after that, plan again.
+    pub orders: Vec<Order>,
     /// Changes of the spec that are not carried out.
     pub refusals: Vec<Refusal>,
     /// The node through which the nodes are to be told that their cluster's birth is recorded; after it
@@ -103,9 +119,14 @@ impl fmt::Display for FreshId {
     }
 }
 
-/// Decides what to do for `cluster` when `observed` is there.
+/// Decides what to do for `cluster` when `observed` is there at the time `now`.
 #[must_use]
-pub fn plan(cluster: &ValidatedCluster, observed: &Observed, fresh: &FreshId) -> Plan {
+pub fn plan(
+    cluster: &ValidatedCluster,
+    observed: &Observed,
+    fresh: &FreshId,
+    now: Timestamp,
+) -> Plan {
     if let Some(hold) = in_the_way(cluster, observed) {
         return Plan::Hold(hold);
     }
@@ -116,36 +137,115 @@ pub fn plan(cluster: &ValidatedCluster, observed: &Observed, fresh: &FreshId) ->
     if is_forming && birth::is_complete(bootstrap, observed.report.as_ref()) {
         return Plan::Record(Bootstrap { phase: BootstrapPhase::Formed, ..bootstrap.clone() });
     }
-    Plan::Settle(Box::new(settle(cluster, observed, bootstrap)))
+    Plan::Settle(Box::new(settle(cluster, observed, bootstrap, now)))
 }
 
-fn settle(cluster: &ValidatedCluster, observed: &Observed, bootstrap: &Bootstrap) -> Settle {
-    let running = refusal::running_blueprint(observed);
-    let (blueprint, mut refusals) = match running {
-        Some(running) => {
-            let refusals = refusal::of_blueprint(cluster, &running);
-            (running, refusals)
-        }
-        None => (cluster.blueprint.clone(), Vec::new()),
-    };
-    refusals.extend(refusal::of_scale(cluster, bootstrap));
+fn settle(
+    cluster: &ValidatedCluster,
+    observed: &Observed,
+    bootstrap: &Bootstrap,
+    now: Timestamp,
+) -> Settle {
+    let set = observed.statefulset.as_ref();
+    let default_image = set.and_then(blueprint::default_image).unwrap_or(&cluster.default_image);
+    let mut blueprint = cluster.blueprint.clone();
+    if !cluster.names_image {
+        // A cluster that names no image keeps the one it was made with when the operator becomes newer.
+        default_image.clone_into(&mut blueprint.image);
+    }
+    let volume = set.and_then(VolumeTemplate::of).unwrap_or_else(|| cluster.volume.clone());
+    let (scale, rollout) = changes(cluster, observed, bootstrap, &blueprint.revision(), now);
+
+    let mut refusals: Vec<_> = refusal::of_volume(&cluster.volume, &volume).into_iter().collect();
+    refusals.extend(scale.refusal.clone());
     refusals.sort();
+    let report = served(bootstrap, observed.report.as_ref());
+    let mut orders: Vec<_> =
+        report.and_then(|report| pace(cluster, report, &rollout)).into_iter().collect();
+    orders.extend(scale.orders.iter().cloned());
     let (generate_passwords, passwords_complaint) = judge_passwords(cluster, observed);
-    let healthy = observed.report.as_ref().is_some_and(|report| {
-        report.leaderless == 0
-            && report.under_replicated == 0
-            && report.members.iter().all(|member| member.alive)
-    });
+    let at_rest = !scale.is_under_way() && !rollout.is_under_way();
+    let may_be_disrupted = at_rest && observed.report.as_ref().is_some_and(is_whole);
     Settle {
         bootstrap: bootstrap.clone(),
         announced: birth::announced(bootstrap, observed),
         confirm_at: birth::confirm_at(bootstrap, observed.report.as_ref()),
+        default_image: default_image.to_owned(),
         blueprint,
+        volume,
+        scale,
+        rollout,
+        orders,
         refusals,
         generate_passwords,
         passwords_complaint,
-        disruptions_allowed: i32::from(healthy),
+        disruptions_allowed: i32::from(may_be_disrupted),
     }
+}
+
+/// The report, once the cluster serves: before, nothing is changed about it.
+fn served<'a>(bootstrap: &Bootstrap, report: Option<&'a Report>) -> Option<&'a Report> {
+    report.filter(|report| bootstrap.phase == BootstrapPhase::Formed && report.formed)
+}
+
+/// What to do about scale and pods: one change at a time, and whichever has begun goes first.
+fn changes(
+    cluster: &ValidatedCluster,
+    observed: &Observed,
+    bootstrap: &Bootstrap,
+    revision: &str,
+    now: Timestamp,
+) -> (Scale, Rollout) {
+    let report = served(bootstrap, observed.report.as_ref());
+    let born = u32::try_from(bootstrap.members.len()).unwrap_or(u32::MAX);
+    let recorded = match cluster.recorded.replicas {
+        0 => born,
+        replicas => replicas,
+    };
+    let replicas = observed.statefulset.as_ref().and_then(|set| set.spec.replicas);
+    let mut rollout = rollout::Facts {
+        wanted: revision,
+        replicas: recorded,
+        pods: &observed.pods,
+        report,
+        scale_under_way: false,
+        prior: &cluster.recorded.rollout,
+        now,
+    };
+    let obstacle = rollout::obstacle(&rollout);
+    let scale = scale::plan(&scale::Facts {
+        cluster: &cluster.name,
+        want: cluster.replicas,
+        copies: cluster.replication_factor,
+        recorded,
+        set: replicas.and_then(|replicas| u32::try_from(replicas).ok()),
+        pods: &observed.pods,
+        report,
+        rollout: obstacle.as_deref(),
+        prior: &cluster.recorded.scale,
+    });
+    rollout.replicas = scale.replicas;
+    rollout.scale_under_way = scale.is_under_way();
+    (scale, rollout::plan(&rollout))
+}
+
+/// The order that makes the nodes move copies as the spec asks, if they do not. A node that is restarted must
+/// not be taken for lost meanwhile.
+fn pace(cluster: &ValidatedCluster, report: &Report, rollout: &Rollout) -> Option<Order> {
+    let mut wanted = cluster.rebalance;
+    if rollout.holds_replacement() {
+        wanted.replace_after_seconds = 0;
+    }
+    (wanted != report.rebalance.settings).then_some(Order::SetRebalance(wanted))
+}
+
+/// Whether nothing is missing and nothing moves, so that one node can do without.
+fn is_whole(report: &Report) -> bool {
+    report.meta_led
+        && report.leaderless == 0
+        && report.under_replicated == 0
+        && report.rebalance.moving == 0
+        && report.members.iter().all(|member| member.alive && member.state == MemberState::Serving)
 }
 
 /// Something that bears a name this cluster needs, and is not its own.

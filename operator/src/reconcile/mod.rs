@@ -2,6 +2,7 @@
 //! place where the steps meet; it decides nothing itself.
 
 mod backoff;
+mod changes;
 mod record;
 
 pub use backoff::Failures;
@@ -9,7 +10,7 @@ pub use backoff::Failures;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flin_crds::{FlinCluster, FlinClusterStatus, Phase};
+use flin_crds::{FlinCluster, FlinClusterStatus, Phase, RolloutPhase, ScalePhase};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
@@ -18,21 +19,23 @@ use tracing::{debug, info, warn};
 
 use crate::apply::{self, Applier, Ledger};
 use crate::desired::{desired, secret};
+use crate::failpoint::Failpoint;
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::observe::{self, Observed, observe};
 use crate::plan::{FreshId, Plan, Settle, plan};
 use crate::status::{self, Moment};
-use crate::validate::{Defaults, ValidatedCluster, validate};
+use crate::validate::{Defaults, Recorded, ValidatedCluster, validate};
+use changes::Obeyed;
 
 /// The longest a pass may take, the client's own retries included.
 const PASS_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a plan may lead to another one within a pass.
-const PLANS_MAX: usize = 4;
+const PLANS_MAX: usize = 8;
 
 /// When to look again although nothing is known to have changed: a watch may have missed something, and
 /// the nodes' own health is not watched at all.
-const LOOK_AGAIN_FORMING: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_CHANGING: Duration = Duration::from_secs(1);
 const LOOK_AGAIN_UNHEALTHY: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_HEALTHY: Duration = Duration::from_secs(30);
 
@@ -50,6 +53,8 @@ pub struct Context {
     pub ledger: Ledger,
     /// How often each cluster failed in a row.
     pub failures: Failures,
+    /// Where the operator ends for a test.
+    pub failpoint: Failpoint,
     recorder: Recorder,
 }
 
@@ -62,6 +67,7 @@ impl Context {
         defaults: Defaults,
         metrics: Arc<Metrics>,
         pod_name: String,
+        failpoint: Failpoint,
     ) -> Self {
         let reporter = Reporter {
             controller: flin_crds::names::OPERATOR.to_owned(),
@@ -69,7 +75,7 @@ impl Context {
         };
         let recorder = Recorder::new(client.clone(), reporter);
         let (ledger, failures) = (Ledger::default(), Failures::default());
-        Self { client, nodes, defaults, metrics, ledger, failures, recorder }
+        Self { client, nodes, defaults, metrics, ledger, failures, failpoint, recorder }
     }
 
     fn applier(&self) -> Applier<'_> {
@@ -86,6 +92,14 @@ pub enum Error {
     /// Something could not be written.
     #[error(transparent)]
     Apply(#[from] apply::Error),
+    /// A pod could not be deleted.
+    #[error("delete pod {pod}")]
+    Delete {
+        /// Its name.
+        pod: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
     /// The status could not be written.
     #[error("write the status")]
     Status(#[source] Box<kube::Error>),
@@ -147,11 +161,14 @@ async fn pass(cluster: &FlinCluster, context: &Context) -> Result<Action, Error>
             return Ok(Action::requeue(LOOK_AGAIN_HEALTHY));
         }
     };
+    if is_at_rest(&validated.recorded) {
+        context.failpoint.arm(key(cluster));
+    }
     let mut observed = observe(&context.client, context.nodes.as_ref(), &validated).await?;
     let mut cluster = cluster.clone();
-    let fresh = FreshId::draw()?;
+    let (fresh, now) = (FreshId::draw()?, Timestamp::now());
     for _ in 0..PLANS_MAX {
-        match plan(&validated, &observed, &fresh) {
+        match plan(&validated, &observed, &fresh, now) {
             Plan::Hold(hold) => {
                 let status = status::held(moment(&cluster), &validated, &hold);
                 record::status(context, &cluster, status).await?;
@@ -164,9 +181,13 @@ async fn pass(cluster: &FlinCluster, context: &Context) -> Result<Action, Error>
                 validated.bootstrap =
                     cluster.status.as_ref().and_then(|status| status.bootstrap.clone());
             }
-            Plan::Settle(settle) => {
-                if !confirm(context, &settle, &mut observed).await {
-                    return finish(context, &cluster, &validated, &settle, &observed).await;
+            Plan::Settle(mut settle) => {
+                if confirm(context, &settle, &mut observed).await {
+                    continue;
+                }
+                let obeyed = changes::orders(context, &validated, &mut settle, &mut observed).await;
+                if matches!(obeyed, Obeyed::Nothing) {
+                    return finish(context, &cluster, &validated, *settle, &observed).await;
                 }
             }
         }
@@ -202,27 +223,37 @@ async fn finish(
     context: &Context,
     cluster: &FlinCluster,
     validated: &ValidatedCluster,
-    settle: &Settle,
+    mut settle: Settle,
     observed: &Observed,
 ) -> Result<Action, Error> {
     if settle.generate_passwords {
         context.applier().create_secret(&secret(validated)?).await?;
     }
-    let objects = desired(validated, settle).map_err(apply::Error::from)?;
+    let objects = desired(validated, &settle).map_err(apply::Error::from)?;
     let writes = context.applier().settle(&objects, observed).await?;
-    let status = status::settled(moment(cluster), validated, settle, observed);
+    changes::resized(context, validated, &settle, observed);
+    changes::act(context, validated, &mut settle, observed).await?;
+    let status = status::settled(moment(cluster), validated, &settle, observed);
     let again = look_again(&status, writes);
     record::status(context, cluster, status).await?;
     Ok(Action::requeue(again))
 }
 
 fn look_again(status: &FlinClusterStatus, writes: usize) -> Duration {
+    let is_blocked =
+        status.rollout.as_ref().is_some_and(|rollout| rollout.phase == RolloutPhase::Blocked);
     match status.phase {
-        Some(Phase::Forming) => LOOK_AGAIN_FORMING,
-        _ if writes > 0 => LOOK_AGAIN_FORMING,
+        _ if writes > 0 => LOOK_AGAIN_CHANGING,
+        Some(Phase::RollingOut) if is_blocked => LOOK_AGAIN_UNHEALTHY,
+        Some(Phase::Forming | Phase::Scaling | Phase::RollingOut) => LOOK_AGAIN_CHANGING,
         Some(Phase::Running) => LOOK_AGAIN_HEALTHY,
         _ => LOOK_AGAIN_UNHEALTHY,
     }
+}
+
+/// Whether no change is under way, as far as it is on record.
+fn is_at_rest(recorded: &Recorded) -> bool {
+    recorded.scale.phase == ScalePhase::Idle && recorded.rollout.phase == RolloutPhase::Idle
 }
 
 fn moment(cluster: &FlinCluster) -> Moment<'_> {

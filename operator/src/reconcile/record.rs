@@ -2,6 +2,7 @@
 //! began with: a pass that worked from an old view records nothing.
 
 use flin_crds::{Bootstrap, FlinCluster, FlinClusterStatus};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
@@ -60,12 +61,20 @@ async fn replace(
 
 /// Events are for people: one that cannot be published stops nothing.
 async fn publish(context: &Context, cluster: &FlinCluster, happening: Happening) {
+    // Events of one kind about different nodes must not be taken for repetitions of one.
+    let node = happening.node.map(|name| ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(name),
+        namespace: cluster.namespace(),
+        ..ObjectReference::default()
+    });
     let event = Event {
         type_: if happening.is_warning { EventType::Warning } else { EventType::Normal },
         reason: happening.reason,
         note: Some(happening.note),
-        action: happening.action.to_owned(),
-        secondary: None,
+        action: happening.action,
+        secondary: node,
     };
     match context.recorder.publish(&event, &cluster.object_ref(&())).await {
         Ok(()) => context.metrics.wrote("Event"),

@@ -4,12 +4,14 @@
 
 mod conditions;
 mod events;
+mod members;
+mod story;
 mod verdicts;
 
 pub use events::{Happening, happenings};
 
 use flin_crds::{
-    BootstrapPhase, FlinClusterStatus, MemberStatus, PartitionsStatus, Phase, names, reason,
+    BootstrapPhase, FlinClusterStatus, PartitionsStatus, Phase, condition, names, reason,
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -18,6 +20,9 @@ use crate::plan::{Hold, Settle};
 use crate::validate::ValidatedCluster;
 use conditions::Conditions;
 use verdicts::Health;
+
+/// How long nodes that have never been ready may take after the others serve, before they count as missing.
+const FIRST_START_SECONDS_MAX: i64 = 60;
 
 /// What every status is made with.
 #[derive(Clone, Copy)]
@@ -65,21 +70,56 @@ pub fn settled(
     settle: &Settle,
     observed: &Observed,
 ) -> FlinClusterStatus {
-    let health = Health::judge(moment.prior.and_then(|prior| prior.phase), settle, observed);
-    let replicas = settle.bootstrap.members.len();
+    let health = Health::judge(Past::of(&moment), settle, observed);
+    let replicas = settle.scale.replicas;
     let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
     FlinClusterStatus {
         observed_generation: moment.generation,
         phase: Some(health.phase()),
         ready: Some(format!("{}/{replicas}", observed.ready())),
-        replicas: count(replicas),
+        replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
         ready_replicas: count(observed.ready()),
         selector: Some(names::selector_string(&cluster.name)),
         version: version(moment, observed),
         conditions: Conditions::new(moment).of(&health.verdicts()),
         bootstrap: Some(settle.bootstrap.clone()),
-        members: members(settle, observed),
+        members: members::members(moment.prior, cluster, settle, observed),
         partitions: partitions(moment, settle, observed),
+        scale: Some(settle.scale.status.clone()),
+        rollout: Some(settle.rollout.status.clone()),
+    }
+}
+
+/// What the status tells of the time before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    /// Whether clients were ever served.
+    was_served: bool,
+    /// Whether some nodes may still be on their very first start.
+    is_first_start: bool,
+}
+
+impl Past {
+    fn of(moment: &Moment<'_>) -> Self {
+        let Some(prior) = moment.prior else {
+            return Self { was_served: false, is_first_start: true };
+        };
+        let was_served = match prior.phase {
+            None | Some(Phase::Pending | Phase::FoundExistingData | Phase::Forming) => false,
+            Some(
+                Phase::Running
+                | Phase::Scaling
+                | Phase::RollingOut
+                | Phase::Degraded
+                | Phase::Unavailable
+                | Phase::DataLost,
+            ) => true,
+        };
+        let serves_since = conditions::find(prior, condition::AVAILABLE)
+            .filter(|available| available.status == "True")
+            .map_or(moment.now, |available| available.last_transition_time.0);
+        let seconds = moment.now.as_second() - serves_since.as_second();
+        Self { was_served, is_first_start: !was_served && seconds < FIRST_START_SECONDS_MAX }
     }
 }
 
@@ -88,30 +128,6 @@ fn version(moment: Moment<'_>, observed: &Observed) -> Option<String> {
     reported
         .filter(|version| !version.is_empty())
         .or_else(|| moment.prior.and_then(|prior| prior.version.clone()))
-}
-
-/// The nodes the cluster has, with what Kubernetes and the other nodes say of each.
-fn members(settle: &Settle, observed: &Observed) -> Vec<MemberStatus> {
-    let reported = observed.report.as_ref().map(|report| report.members.as_slice());
-    let number = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
-    let member = |name: &str, node_id: i64| {
-        let pod = observed.pods.iter().find(|pod| pod.name == name);
-        let report = reported.into_iter().flatten().find(|member| member.name == name);
-        let message = match pod {
-            None => Some("its pod does not exist".to_owned()),
-            Some(pod) => pod.refuses_disk.clone().or_else(|| pod.waits_for.clone()),
-        };
-        MemberStatus {
-            name: name.to_owned(),
-            node_id: report.and_then(|member| i64::try_from(member.node_id).ok()).or(Some(node_id)),
-            ready: pod.is_some_and(|pod| pod.ready),
-            alive: report.is_some_and(|member| member.alive),
-            replicas: report.map_or(0, |member| number(member.replicas)),
-            leaders: report.map_or(0, |member| number(member.leaders)),
-            message,
-        }
-    };
-    settle.bootstrap.members.iter().map(|born| member(&born.name, born.node_id)).collect()
 }
 
 /// The partitions as last reported; when nobody reports, those of a cluster that is formed count as not

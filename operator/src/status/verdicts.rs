@@ -1,32 +1,36 @@
 //! Judges a cluster from what its nodes and Kubernetes say.
 
-use flin_crds::{BootstrapPhase, Phase, reason};
+use flin_crds::{BootstrapPhase, Phase, RolloutPhase, RolloutStep, ScalePhase, reason};
 
+use super::Past;
 use super::conditions::{Answer, Verdict, Verdicts};
 use crate::nodes::Report;
 use crate::observe::Observed;
+use crate::plan::scale::named;
 use crate::plan::{Refusal, Settle};
-
-/// How many nodes are named in a message.
-const NODES_NAMED_MAX: usize = 5;
 
 /// A cluster's health, with what it is judged from.
 pub(super) struct Health<'a> {
     settle: &'a Settle,
     report: Option<&'a Report>,
-    /// Whether clients were ever served, as far as the status tells.
-    was_served: bool,
+    past: Past,
     replicas: usize,
     ready: usize,
-    /// Members that are not ready or not heard of by the others.
+    /// Nodes that are not ready or not heard of by the others, and should be.
     missing: Vec<&'a str>,
-    /// Members that refuse their disk, with what they say.
+    /// The node that the operator restarts, until it is back and has caught up.
+    restarting: Option<&'a str>,
+    /// Nodes that refuse their disk, with what they say.
     refusing: Vec<(&'a str, &'a str)>,
 }
 
 impl<'a> Health<'a> {
-    pub(super) fn judge(prior: Option<Phase>, settle: &'a Settle, observed: &'a Observed) -> Self {
+    pub(super) fn judge(past: Past, settle: &'a Settle, observed: &'a Observed) -> Self {
         let report = observed.report.as_ref();
+        let (scale, rollout) = (&settle.scale, &settle.rollout.status);
+        let restarting = rollout.current.as_deref().filter(|_| {
+            rollout.phase == RolloutPhase::Rolling && rollout.step == Some(RolloutStep::Restarting)
+        });
         let is_well = |name: &str| {
             let is_ready = observed.pods.iter().any(|pod| pod.name == name && pod.ready);
             let is_dead = report.is_some_and(|report| {
@@ -34,17 +38,22 @@ impl<'a> Health<'a> {
             });
             is_ready && !is_dead
         };
-        let members = settle.bootstrap.members.iter().map(|member| member.name.as_str());
+        let missing = scale
+            .staying
+            .iter()
+            .map(String::as_str)
+            .filter(|name| restarting != Some(*name) && !is_well(name));
         Self {
             settle,
             report,
-            was_served: matches!(
-                prior,
-                Some(Phase::Running | Phase::Degraded | Phase::Unavailable | Phase::DataLost)
-            ),
-            replicas: settle.bootstrap.members.len(),
+            past,
+            replicas: usize::try_from(scale.replicas).unwrap_or(usize::MAX),
             ready: observed.ready(),
-            missing: members.filter(|name| !is_well(name)).collect(),
+            missing: missing.collect(),
+            restarting: restarting.filter(|name| {
+                let is_whole = report.is_some_and(|report| report.under_replicated == 0);
+                !(is_well(name) && is_whole)
+            }),
             refusing: observed
                 .pods
                 .iter()
@@ -54,6 +63,8 @@ impl<'a> Health<'a> {
     }
 
     pub(super) fn phase(&self) -> Phase {
+        let is_degraded = self.degraded().holds == Answer::Yes;
+        let rollout = &self.settle.rollout;
         if self.all_data_is_lost() {
             Phase::DataLost
         } else if !self.settle.has_passwords() && self.is_forming() {
@@ -62,7 +73,13 @@ impl<'a> Health<'a> {
             Phase::Forming
         } else if self.available().holds != Answer::Yes {
             Phase::Unavailable
-        } else if self.degraded().holds == Answer::Yes {
+        } else if self.is_starting() {
+            Phase::Forming
+        } else if self.settle.scale.is_under_way() {
+            Phase::Scaling
+        } else if rollout.is_under_way() && (rollout.status.current.is_some() || !is_degraded) {
+            Phase::RollingOut
+        } else if is_degraded {
             Phase::Degraded
         } else {
             Phase::Running
@@ -83,7 +100,12 @@ impl<'a> Health<'a> {
         let serves = self.ready > 0 && self.report.is_some_and(|report| report.leaderless == 0);
         self.settle.bootstrap.phase == BootstrapPhase::Forming
             || self.settle.announced == BootstrapPhase::Forming
-            || !(self.was_served || serves)
+            || !(self.past.was_served || serves)
+    }
+
+    /// Whether clients are served already, and some nodes are on their very first start.
+    fn is_starting(&self) -> bool {
+        self.past.is_first_start && !self.is_forming() && !self.missing.is_empty()
     }
 
     fn all_data_is_lost(&self) -> bool {
@@ -114,8 +136,7 @@ impl<'a> Health<'a> {
         };
         let total = self.settle.bootstrap.partitions;
         if report.leaderless > 0 {
-            let words = format!("{} of {total} partitions have no leader", report.leaderless);
-            return no(reason::PARTITIONS_LEADERLESS, words);
+            return no(reason::PARTITIONS_LEADERLESS, self.leaderless(report));
         }
         if self.ready == 0 {
             let words = "every partition has a leader, but no node is ready to serve clients";
@@ -126,9 +147,15 @@ impl<'a> Health<'a> {
     }
 
     fn progressing(&self) -> Verdict {
+        let refused: Vec<_> = self.settle.refusals.iter().map(Refusal::message).collect();
+        if let Some((reason, mut words)) = self.at_work() {
+            for refusal in refused {
+                words = format!("{words}. Besides, {refusal}");
+            }
+            return Verdict::new(Answer::Yes, reason, words);
+        }
         if let Some(first) = self.settle.refusals.first() {
-            let words: Vec<_> = self.settle.refusals.iter().map(Refusal::message).collect();
-            return Verdict::new(Answer::No, first.reason(), words.join(". "));
+            return Verdict::new(Answer::No, first.reason(), refused.join(". "));
         }
         if let Some(complaint) = &self.settle.passwords_complaint {
             return Verdict::new(Answer::No, complaint.reason, complaint.message.clone());
@@ -139,7 +166,46 @@ impl<'a> Health<'a> {
         if self.is_forming() {
             return Verdict::new(Answer::Yes, reason::FORMING, self.forming());
         }
+        if self.is_starting() {
+            return Verdict::new(Answer::Yes, reason::NODES_STARTING, self.named_missing());
+        }
+        let rollout = &self.settle.rollout.status;
+        if rollout.phase == RolloutPhase::Blocked {
+            let words = rollout.message.clone().unwrap_or_default();
+            return Verdict::new(Answer::No, reason::ROLLOUT_BLOCKED, words);
+        }
+        if let Some(words) = self.settle.scale.waits_for() {
+            return Verdict::new(Answer::Yes, reason::SCALE_WAITING, words);
+        }
         Verdict::new(Answer::No, reason::SETTLED, "the cluster is made as the spec asks")
+    }
+
+    /// What the operator is about, when it is about something.
+    fn at_work(&self) -> Option<(&'static str, String)> {
+        if self.is_forming() || self.all_data_is_lost() {
+            return None;
+        }
+        let (scale, rollout) = (&self.settle.scale.status, &self.settle.rollout.status);
+        let reason = match scale.phase {
+            ScalePhase::Joining => reason::JOINING,
+            ScalePhase::Rebalancing => reason::REBALANCING,
+            ScalePhase::Draining => reason::DRAINING,
+            ScalePhase::Removing => reason::REMOVING,
+            ScalePhase::Shrinking => reason::SHRINKING,
+            ScalePhase::Idle if rollout.phase == RolloutPhase::Rolling => {
+                let done = format!("{} of {} nodes are up to date", rollout.updated, rollout.total);
+                let now = rollout.message.as_deref().unwrap_or_default();
+                let mut words = format!("{done}; {now}");
+                if let Some(waits) = self.settle.scale.waits_for() {
+                    words = format!("{words}. {waits}");
+                }
+                return Some((reason::ROLLING_OUT, words));
+            }
+            ScalePhase::Idle => return None,
+        };
+        let (from, to) = (scale.from.unwrap_or_default(), scale.to.unwrap_or_default());
+        let words = scale.message.as_deref().unwrap_or_default();
+        Some((reason, format!("from {from} to {to} nodes: {words}")))
     }
 
     fn degraded(&self) -> Verdict {
@@ -157,6 +223,9 @@ impl<'a> Health<'a> {
         if self.is_forming() {
             return Verdict::new(Answer::No, reason::FORMING, "the cluster is being made");
         }
+        if self.is_starting() {
+            return Verdict::new(Answer::No, reason::NODES_STARTING, self.named_missing());
+        }
         if !self.missing.is_empty() {
             return yes(reason::NODES_MISSING, self.named_missing());
         }
@@ -166,15 +235,42 @@ impl<'a> Health<'a> {
         };
         let total = self.settle.bootstrap.partitions;
         if report.leaderless > 0 {
-            let words = format!("{} of {total} partitions have no leader", report.leaderless);
-            return yes(reason::PARTITIONS_LEADERLESS, words);
+            return yes(reason::PARTITIONS_LEADERLESS, self.leaderless(report));
+        }
+        if !report.meta_led {
+            let words = "the meta group has no leader: clients are served, but nothing can be moved \
+                         and nobody can join";
+            return yes(reason::META_LEADERLESS, words.to_owned());
+        }
+        if let Some(name) = self.restarting {
+            return yes(reason::NODE_RESTARTING, format!("{name} is being restarted"));
         }
         if report.under_replicated > 0 {
             let words = format!("{} of {total} partitions miss a copy", report.under_replicated);
-            return yes(reason::PARTITIONS_UNDER_REPLICATED, words);
+            let reason = match self.settle.scale.is_under_way() {
+                // Nobody is missing: copies are yet to be added.
+                true => reason::REBALANCING,
+                false => reason::PARTITIONS_UNDER_REPLICATED,
+            };
+            return yes(reason, words);
         }
         let words = format!("all {} nodes are healthy and hold every copy", self.replicas);
         Verdict::new(Answer::No, reason::ALL_NODES_HEALTHY, words)
+    }
+
+    fn leaderless(&self, report: &Report) -> String {
+        let total = self.settle.bootstrap.partitions;
+        let words = format!("{} of {total} partitions have no leader", report.leaderless);
+        if self.missing.is_empty() {
+            return words;
+        }
+        format!(
+            "{words} while {} missing; if their disks are lost for good, see `flin cluster recover`",
+            match self.missing.as_slice() {
+                [one] => format!("{one} is"),
+                several => format!("{} are", named(several)),
+            }
+        )
     }
 
     fn forming(&self) -> String {
@@ -196,10 +292,7 @@ impl<'a> Health<'a> {
     }
 
     fn named_missing(&self) -> String {
-        let named =
-            self.missing.iter().take(NODES_NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
-        let others = self.missing.len().saturating_sub(NODES_NAMED_MAX);
-        let more = if others > 0 { format!(" and {others} more") } else { String::new() };
-        format!("{named}{more} not ready: {} of {} nodes are", self.ready, self.replicas)
+        let missing = named(&self.missing);
+        format!("{missing} not ready: {} of {} nodes are", self.ready, self.replicas)
     }
 }

@@ -18,6 +18,7 @@ struct State {
     objects: BTreeMap<String, Value>,
     last_version: u64,
     writes: Vec<String>,
+    events: Vec<String>,
     fault: Option<Fault>,
 }
 
@@ -74,6 +75,11 @@ impl Api {
         std::mem::take(&mut self.0.lock().expect("no test panics while it holds this").writes)
     }
 
+    /// The reasons of the events since the last call; a repetition counts.
+    pub fn events(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no test panics while it holds this").events)
+    }
+
     pub fn fail(&self, fault: Option<Fault>) {
         let mut state = self.0.lock().expect("no test panics while it holds this");
         state.writes.clear();
@@ -104,9 +110,10 @@ impl Api {
         }
         let answer = match *method {
             Method::GET => state.read(path, query),
-            _ if is_event => created(json!({"metadata": {"name": "event", "namespace": "flin"}})),
+            _ if is_event => state.note_event(&parsed(body)),
             Method::POST => state.create(path, parsed(body)),
             Method::PATCH => state.apply(path, parsed(body)),
+            Method::DELETE => state.delete(path, parsed(body)),
             Method::PUT => state.replace_status(path, parsed(body)),
             _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
         };
@@ -151,6 +158,15 @@ impl State {
         found(json!({"metadata": {"resourceVersion": "1"}, "items": items}))
     }
 
+    fn note_event(&mut self, event: &Value) -> Response<Body> {
+        let reason = event["reason"].as_str().unwrap_or("(again)").to_owned();
+        self.events.push(match event["related"]["name"].as_str() {
+            Some(node) => format!("{reason} {node}"),
+            None => reason,
+        });
+        created(json!({"metadata": {"name": "event", "namespace": "flin"}}))
+    }
+
     fn create(&mut self, collection: &str, object: Value) -> Response<Body> {
         let name = object["metadata"]["name"].as_str().expect("objects have names");
         let path = format!("{collection}/{name}");
@@ -175,6 +191,17 @@ impl State {
             return found(object);
         }
         found(self.store(path, object))
+    }
+
+    /// Deletes at once what bears the uid that is meant.
+    fn delete(&mut self, path: &str, options: Value) -> Response<Body> {
+        let Some(object) = self.objects.get(path) else {
+            return failure(StatusCode::NOT_FOUND, "NotFound");
+        };
+        if options["preconditions"]["uid"] != object["metadata"]["uid"] {
+            return failure(StatusCode::CONFLICT, "Conflict");
+        }
+        found(self.objects.remove(path).expect("it was just seen"))
     }
 
     fn replace_status(&mut self, path: &str, wanted: Value) -> Response<Body> {

@@ -103,3 +103,66 @@ async fn condition_keeps_the_time_of_its_last_turn() {
     assert_eq!(world.verdict("Degraded"), "True PartitionsUnderReplicated");
     assert_eq!(world.condition("Available").last_transition_time, before);
 }
+
+#[tokio::test]
+async fn nodes_that_come_later_in_the_first_minute_are_no_alarm() {
+    let world = World::new();
+    world.passes(1).await;
+    world.start_pods();
+    world.put_pod(2, json!({"ready": false}));
+    world.answer();
+    world.passes(3).await;
+    assert_eq!(world.verdict("Available"), "True AllPartitionsLed");
+    assert_eq!(world.verdict("Degraded"), "False NodesStarting");
+    assert_eq!(world.verdict("Progressing"), "True NodesStarting");
+    assert_eq!(world.status().phase, Some(Phase::Forming));
+    world.start_pods();
+    world.passes(2).await;
+    assert_eq!(world.status().phase, Some(Phase::Running));
+    assert_eq!(world.api.events(), ["Forming", "Formed", "AllPartitionsLed"]);
+}
+
+#[tokio::test]
+async fn node_that_never_starts_is_missing_after_a_minute() {
+    let world = World::new();
+    world.passes(1).await;
+    world.start_pods();
+    world.put_pod(2, json!({"ready": false}));
+    world.answer();
+    world.passes(2).await;
+    world.api.change(crate::world::DEMO, |demo| {
+        demo["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+    });
+    world.passes(1).await;
+    assert_eq!(world.verdict("Degraded"), "True NodesMissing");
+    assert_eq!(world.status().phase, Some(Phase::Degraded));
+}
+
+#[tokio::test]
+async fn lost_quorum_names_the_lost_and_the_way_out() {
+    let world = World::running().await;
+    for ordinal in [1, 2] {
+        world.put_pod(ordinal, json!({"ready": false}));
+    }
+    world.nodes_say(|report| {
+        report.members[1].alive = false;
+        report.members[2].alive = false;
+        report.leaderless = 64;
+        report.meta_led = false;
+    });
+    world.passes(1).await;
+    assert_eq!(world.verdict("Available"), "False PartitionsLeaderless");
+    let words = world.condition("Available").message;
+    assert!(words.contains("while demo-1, demo-2 are missing"), "{words}");
+    assert!(words.contains("flin cluster recover"), "{words}");
+}
+
+#[tokio::test]
+async fn meta_group_without_a_leader_is_told_apart_from_partitions_without_one() {
+    let world = World::running().await;
+    world.nodes_say(|report| report.meta_led = false);
+    world.passes(1).await;
+    assert_eq!(world.verdict("Available"), "True AllPartitionsLed");
+    assert_eq!(world.verdict("Degraded"), "True MetaLeaderless");
+    assert_eq!(disruptions_allowed(&world), 0);
+}

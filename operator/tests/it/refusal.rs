@@ -13,63 +13,45 @@ async fn changed(change: impl FnOnce(&mut serde_json::Value)) -> World {
 }
 
 #[tokio::test]
-async fn scaling_is_refused_in_words_and_nothing_is_half_done() {
-    let world = changed(|spec| spec["replicas"] = json!(5)).await;
+async fn larger_volumes_are_refused_and_nothing_is_half_done() {
+    let world = changed(|spec| spec["storage"]["size"] = json!("4Gi")).await;
     let before = world.api.get(STATEFULSET);
     world.passes(3).await;
     assert_eq!(world.api.writes(), ["PUT flinclusters/demo/status"]);
     assert_eq!(world.api.get(STATEFULSET), before);
-    assert_eq!(world.verdict("Progressing"), "False ScalingNotSupported");
+    assert_eq!(world.verdict("Progressing"), "False StorageResizeNotSupported");
     let words = world.condition("Progressing").message;
-    assert!(words.contains("spec.replicas is 5 and the cluster has 3 nodes"), "{words}");
+    assert!(words.contains("spec.storage.size is 4Gi and the volumes have 2Gi"), "{words}");
     assert_eq!(world.verdict("Available"), "True AllPartitionsLed");
     assert_eq!(world.status().observed_generation, Some(2));
-    assert_eq!(world.status().replicas, 3);
     assert_eq!(world.status().phase, Some(Phase::Running));
 }
 
 #[tokio::test]
+async fn size_that_is_only_spelled_otherwise_is_no_change() {
+    let world = changed(|spec| spec["storage"]["size"] = json!("2048Mi")).await;
+    world.passes(2).await;
+    assert_eq!(world.verdict("Progressing"), "False Settled");
+}
+
+#[tokio::test]
 async fn change_taken_back_is_forgotten() {
-    let world = changed(|spec| spec["replicas"] = json!(5)).await;
+    let world = changed(|spec| spec["storage"]["size"] = json!("4Gi")).await;
     world.passes(1).await;
-    world.api.change(DEMO, |demo| demo["spec"]["replicas"] = json!(3));
+    world.api.change(DEMO, |demo| demo["spec"]["storage"]["size"] = json!("2Gi"));
     world.passes(1).await;
     assert_eq!(world.verdict("Progressing"), "False Settled");
 }
 
 #[tokio::test]
-async fn other_pods_and_larger_volumes_are_refused_together() {
-    let world = changed(|spec| {
-        spec["image"] = json!("flin-node:9.9.9");
-        spec["config"] = json!({"maxConnections": 7});
-        spec["storage"]["size"] = json!("4Gi");
-    })
-    .await;
-    let before = world.api.get(STATEFULSET);
-    world.passes(2).await;
-    assert_eq!(world.api.get(STATEFULSET), before);
-    assert_eq!(world.verdict("Progressing"), "False StorageResizeNotSupported");
-    let words = world.condition("Progressing").message;
-    for part in ["spec.image differs", "spec.config differs", "spec.storage.size is 4Gi"] {
-        assert!(words.contains(part), "{words}");
-    }
-    let config = world.api.get("/api/v1/namespaces/flin/configmaps/demo-config");
-    let toml = config.expect("it is there")["data"]["flin.toml"].clone();
-    assert!(!toml.as_str().expect("it is text").contains("max_connections"));
-}
-
-#[tokio::test]
 async fn newer_operator_leaves_pods_of_a_cluster_without_image_as_they_are() {
-    let world = World::running().await;
-    world.api.change(STATEFULSET, |set| {
-        let annotations = &mut set["metadata"]["annotations"];
-        let blueprint = annotations["flin.io/blueprint"].as_str().expect("it is text");
-        annotations["flin.io/blueprint"] = json!(blueprint.replace("0.1.0", "0.0.9"));
-        set["spec"]["template"]["spec"]["containers"][0]["image"] = json!("flin-node:0.0.9");
-    });
-    world.passes(2).await;
+    let mut world = World::running().await;
+    world.node_image = "flin-node:0.2.0".to_owned();
+    world.restart_operator();
+    world.passes(3).await;
+    assert_eq!(world.api.writes(), Vec::<String>::new());
     let set = world.api.get(STATEFULSET).expect("it is there");
-    assert_eq!(set["spec"]["template"]["spec"]["containers"][0]["image"], "flin-node:0.0.9");
+    assert_eq!(set["spec"]["template"]["spec"]["containers"][0]["image"], "flin-node:0.1.0");
     assert_eq!(world.verdict("Progressing"), "False Settled");
 }
 
@@ -78,6 +60,7 @@ async fn service_and_retention_may_be_changed() {
     let world = changed(|spec| {
         spec["service"] = json!({"type": "NodePort", "nodePorts": {"resp": 30380}});
         spec["storage"]["retain"] = json!("Delete");
+        spec["storage"]["onScaleDown"] = json!("Delete");
     })
     .await;
     world.passes(2).await;
@@ -87,7 +70,7 @@ async fn service_and_retention_may_be_changed() {
     let set = world.api.get(STATEFULSET).expect("it is there");
     let policy = &set["spec"]["persistentVolumeClaimRetentionPolicy"];
     assert_eq!(policy["whenDeleted"], "Delete");
-    assert_eq!(policy["whenScaled"], "Retain");
+    assert_eq!(policy["whenScaled"], "Delete");
     assert_eq!(world.verdict("Progressing"), "False Settled");
 }
 

@@ -4,8 +4,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flin_crds::{FlinCluster, FlinClusterStatus};
+use flin_operator::failpoint::Failpoint;
 use flin_operator::metrics::Metrics;
-use flin_operator::nodes::{NodeError, Nodes, Password, Report, ReportedMember};
+use flin_operator::nodes::{
+    MemberState, NodeError, Nodes, Order, Password, Rebalance, RebalanceSettings, Report,
+    ReportedMember,
+};
 use flin_operator::reconcile::{Context, Error, reconcile};
 use flin_operator::validate::Defaults;
 use futures::FutureExt;
@@ -27,6 +31,8 @@ pub const BUDGET: &str = "/apis/policy/v1/namespaces/flin/poddisruptionbudgets/d
 pub struct World {
     pub api: Api,
     pub nodes: Arc<FakeNodes>,
+    /// The image of nodes that an operator started from now on brings.
+    pub node_image: String,
     context: Arc<Context>,
 }
 
@@ -37,6 +43,12 @@ pub struct FakeNodes {
     pub confirmed: Mutex<Vec<String>>,
     /// Whether they refuse to be told that they are formed.
     pub refuse_confirmation: Mutex<bool>,
+    /// The orders they took.
+    pub orders: Mutex<Vec<Order>>,
+    /// Why they take no orders.
+    pub refuse_orders: Mutex<Option<String>>,
+    /// Who was told to step down, or with `undo` to lead again.
+    pub stepped_down: Mutex<Vec<(String, bool)>>,
 }
 
 impl Nodes for FakeNodes {
@@ -67,6 +79,63 @@ impl Nodes for FakeNodes {
         }
         async { Ok(()) }.boxed()
     }
+
+    fn order<'a>(
+        &'a self,
+        address: &'a str,
+        _: &'a Password,
+        cluster_id: &'a str,
+        order: &'a Order,
+    ) -> BoxFuture<'a, Result<(), NodeError>> {
+        if let Some(words) = self.refuse_orders.lock().expect("not poisoned").clone() {
+            let status = Box::new(tonic::Status::failed_precondition(words));
+            let refused = NodeError::Call { call: "order", address: address.to_owned(), status };
+            return async move { Err(refused) }.boxed();
+        }
+        let mut report = self.report.lock().expect("not poisoned");
+        let report = report.as_mut().expect("only nodes that answer are told");
+        assert_eq!(report.cluster_id, cluster_id);
+        self.orders.lock().expect("not poisoned").push(order.clone());
+        obey(report, order);
+        async { Ok(()) }.boxed()
+    }
+
+    fn step_down<'a>(
+        &'a self,
+        address: &'a str,
+        _: &'a Password,
+        undo: bool,
+    ) -> BoxFuture<'a, Result<u32, NodeError>> {
+        self.stepped_down.lock().expect("not poisoned").push((address.to_owned(), undo));
+        async { Ok(0) }.boxed()
+    }
+}
+
+/// What the nodes make of an order at once; moving takes its time.
+fn obey(report: &mut Report, order: &Order) {
+    report.revision += 1;
+    match order {
+        Order::SetReplicationFactor(copies) => {
+            report.replication_factor = *copies;
+            report.rebalance.balanced = false;
+            report.rebalance.replicas_left = 64;
+        }
+        Order::SetRebalance(settings) => report.rebalance.settings = *settings,
+        Order::SetDraining(nodes) => {
+            report.rebalance.balanced = false;
+            for member in &mut report.members {
+                member.state = match nodes.contains(&member.node_id) {
+                    true => MemberState::Draining,
+                    false => MemberState::Serving,
+                };
+            }
+        }
+        Order::RemoveMember(node) => {
+            let member = report.members.iter().find(|member| member.node_id == *node);
+            assert_eq!(member.map(|member| member.holds), Some(0), "only empty nodes go");
+            report.members.retain(|member| member.node_id != *node);
+        }
+    }
 }
 
 impl World {
@@ -83,8 +152,9 @@ impl World {
                    "metadata": {"generation": 1}, "spec": spec}),
         );
         let nodes = Arc::new(FakeNodes::default());
-        let context = operator(&api, &nodes);
-        Self { api, nodes, context }
+        let node_image = "flin-node:0.1.0".to_owned();
+        let context = operator(&api, &nodes, &node_image);
+        Self { api, nodes, node_image, context }
     }
 
     /// A world in which `demo` is formed and runs, and the operator has come to rest.
@@ -98,12 +168,90 @@ impl World {
         self.answer();
         self.passes(3).await;
         self.api.writes();
+        self.api.events();
         self
+    }
+
+    /// A change of the spec by a person.
+    pub fn ask(&self, change: impl FnOnce(&mut Value)) {
+        self.api.change(DEMO, |demo| {
+            change(&mut demo["spec"]);
+            let generation = demo["metadata"]["generation"].as_i64().unwrap_or_default();
+            demo["metadata"]["generation"] = json!(generation + 1);
+        });
+    }
+
+    /// How many nodes the StatefulSet has.
+    pub fn set_replicas(&self) -> u64 {
+        let set = self.api.get(STATEFULSET).expect("it is there");
+        set["spec"]["replicas"].as_u64().expect("it is a number")
+    }
+
+    /// The StatefulSet controller and the kubelets do their part: pods that are missing come from the
+    /// template, those beyond the number go.
+    pub fn sync_pods(&self) {
+        let replicas = usize::try_from(self.set_replicas()).expect("it is small");
+        for ordinal in 0..20 {
+            let is_there = self.api.get(&pod_path(ordinal)).is_some();
+            if ordinal < replicas && !is_there {
+                self.put_pod(ordinal, json!({}));
+            } else if ordinal >= replicas && is_there {
+                self.api.remove(&pod_path(ordinal));
+            }
+        }
+    }
+
+    /// Nodes whose pods run and who are no members become some, with new numbers.
+    pub fn nodes_join(&self) {
+        let replicas = self.set_replicas();
+        self.nodes_say(|report| {
+            for ordinal in 0..replicas {
+                let name = format!("demo-{ordinal}");
+                if !report.members.iter().any(|member| member.name == name) {
+                    let last = report.members.iter().map(|member| member.node_id).max();
+                    let node_id = last.unwrap_or_default().max(9) + 1;
+                    let alive = true;
+                    report.members.push(ReportedMember {
+                        name,
+                        node_id,
+                        alive,
+                        ..ReportedMember::default()
+                    });
+                    report.rebalance.balanced = false;
+                    report.rebalance.replicas_left = 30;
+                }
+            }
+        });
+    }
+
+    /// Everything is moved that is to be moved.
+    pub fn moves_finish(&self) {
+        self.nodes_say(|report| {
+            report.rebalance = Rebalance {
+                balanced: true,
+                settings: report.rebalance.settings,
+                ..Rebalance::default()
+            };
+            for member in &mut report.members {
+                let serves = member.state == MemberState::Serving;
+                member.holds = if serves { 65 } else { 0 };
+            }
+        });
+    }
+
+    /// The phase of the scale, in the words of the status.
+    pub fn scale_phase(&self) -> flin_crds::ScalePhase {
+        self.status().scale.expect("it is recorded").phase
+    }
+
+    /// The orders the nodes took since the last call.
+    pub fn orders(&self) -> Vec<Order> {
+        std::mem::take(&mut self.nodes.orders.lock().expect("not poisoned"))
     }
 
     /// A new life of the operator, without any memory.
     pub fn restart_operator(&mut self) {
-        self.context = operator(&self.api, &self.nodes);
+        self.context = operator(&self.api, &self.nodes, &self.node_image);
     }
 
     pub async fn pass(&self) -> Result<Action, Error> {
@@ -161,19 +309,23 @@ impl World {
     }
 
     pub fn put_pod(&self, ordinal: usize, container: Value) {
-        let owner = self.api.get(STATEFULSET).expect("it is there")["metadata"]["uid"].clone();
+        let set = self.api.get(STATEFULSET).expect("it is there");
+        let owner = set["metadata"]["uid"].clone();
+        let annotations = set["spec"]["template"]["metadata"]["annotations"].clone();
         let is_ready = if container == json!({}) { "True" } else { "False" };
         self.api.put(
-            &format!("/api/v1/namespaces/flin/pods/demo-{ordinal}"),
+            &pod_path(ordinal),
             json!({
                 "metadata": {
+                    "annotations": annotations,
                     "labels": {"flin.io/cluster": "demo"},
                     "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet",
                                          "name": "demo", "uid": owner, "controller": true}],
                 },
                 "status": {
                     "podIP": format!("10.0.0.{}", ordinal + 1),
-                    "conditions": [{"type": "Ready", "status": is_ready}],
+                    "conditions": [{"type": "Ready", "status": is_ready,
+                                    "lastTransitionTime": "2026-01-01T00:00:00Z"}],
                     "containerStatuses": [merged(
                         json!({"name": "node", "image": "", "imageID": "", "ready": true,
                                "restartCount": 0}),
@@ -196,6 +348,20 @@ impl World {
     }
 }
 
+pub fn pod_path(ordinal: usize) -> String {
+    format!("/api/v1/namespaces/flin/pods/demo-{ordinal}")
+}
+
+/// How copies are moved unless the spec says otherwise.
+pub fn usual_pace() -> RebalanceSettings {
+    RebalanceSettings {
+        paused: false,
+        max_moves: 4,
+        bytes_per_second: 0,
+        replace_after_seconds: 600,
+    }
+}
+
 pub fn healthy(cluster_id: &str) -> Report {
     let member = |node_id: u64| ReportedMember {
         name: format!("demo-{}", node_id - 1),
@@ -203,12 +369,17 @@ pub fn healthy(cluster_id: &str) -> Report {
         alive: true,
         replicas: 64,
         leaders: 21,
+        holds: 65,
+        ..ReportedMember::default()
     };
     Report {
         address: "10.0.0.1:6381".to_owned(),
         cluster_id: cluster_id.to_owned(),
         partitions: 64,
+        replication_factor: 3,
         revision: 1,
+        meta_led: true,
+        rebalance: Rebalance { balanced: true, settings: usual_pace(), ..Rebalance::default() },
         members: (1..=3).map(member).collect(),
         version: "0.1.0".to_owned(),
         ..Report::default()
@@ -222,14 +393,13 @@ fn merged(mut base: Value, more: Value) -> Value {
     base
 }
 
-fn operator(api: &Api, nodes: &Arc<FakeNodes>) -> Arc<Context> {
-    let defaults = Defaults {
-        node_image: "flin-node:0.1.0".to_owned(),
-        cluster_domain: "cluster.local".to_owned(),
-    };
+fn operator(api: &Api, nodes: &Arc<FakeNodes>, node_image: &str) -> Arc<Context> {
+    let defaults =
+        Defaults { node_image: node_image.to_owned(), cluster_domain: "cluster.local".to_owned() };
     let nodes = Arc::clone(nodes) as Arc<dyn Nodes>;
     let metrics = Arc::new(Metrics::default());
-    Arc::new(Context::new(api.client(), nodes, defaults, metrics, "operator-0".to_owned()))
+    let (name, failpoint) = ("operator-0".to_owned(), Failpoint::default());
+    Arc::new(Context::new(api.client(), nodes, defaults, metrics, name, failpoint))
 }
 
 /// When the operator looks again.
