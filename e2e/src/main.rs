@@ -10,6 +10,7 @@ mod load;
 mod scenario;
 mod smoke;
 mod traffic;
+mod trial;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,8 @@
 //! The bootstrap file: which cluster this node is a member of, and whether that cluster exists already.
 //!
-//! The operator (or `flin-node dev`) writes it. Every member begins from the same file, so that all agree on
-//! the first configuration of every group before any of them has talked to another.
+//! The operator (or `flin-node dev`) writes it. Every first member begins from the same file, so that all agree
+//! on the first configuration of every group before any of them has talked to another. To a node that joins
+//! later it says whom to ask.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -18,19 +19,20 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub enum Phase {
     /// It is being made: an empty disk is as it should be.
     Forming,
-    /// It was made and may hold data: an empty disk has lost them.
+    /// It was made and may hold data: an empty disk is that of a new node.
     Formed,
 }
 
-/// The bootstrap file as a member reads it.
+/// The bootstrap file as one node reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
     /// What the cluster begins with, checked.
     pub genesis: Genesis,
     /// Whether it exists already.
     pub phase: Phase,
-    /// The reading node's own id among the members.
-    pub node_id: NodeId,
+    /// The id that the first member of the reading node's name began with; `None` if no first member is called
+    /// so. The node may have another one by now: what its disk says counts.
+    pub node_id: Option<NodeId>,
 }
 
 /// Why a bootstrap file cannot be used. Every message names the file and says what to do.
@@ -74,18 +76,6 @@ pub enum BootstrapError {
         #[source]
         source: BadGenesis,
     },
-    /// This node is not in it.
-    #[error(
-        "{name} is not among the members in {path} ({members}); check --node-name, or add the member"
-    )]
-    NotAMember {
-        /// The file.
-        path: PathBuf,
-        /// The node's name.
-        name: String,
-        /// The members' names.
-        members: String,
-    },
 }
 
 /// The file itself. Unknown fields are refused: a newer operator may mean something by them.
@@ -100,20 +90,35 @@ struct File {
 }
 
 impl Bootstrap {
-    /// Reads the file at `path` as the member called `node_name`.
+    /// Reads the file at `path` as the node called `node_name`.
     ///
     /// # Errors
     /// [`BootstrapError`], for the first thing found wrong.
     pub fn read(path: &Path, node_name: &str) -> Result<Bootstrap, BootstrapError> {
         let (genesis, phase) = read_genesis(path)?;
-        let Some(own) = genesis.members.iter().find(|member| member.name == node_name) else {
-            return Err(BootstrapError::NotAMember {
-                path: path.to_owned(),
-                name: node_name.to_owned(),
-                members: names_of(&genesis),
-            });
-        };
-        Ok(Bootstrap { node_id: own.node_id, genesis, phase })
+        let own = genesis.members.iter().find(|member| member.name == node_name);
+        Ok(Bootstrap { node_id: own.map(|member| member.node_id), genesis, phase })
+    }
+
+    /// The first member that this node is called after.
+    pub(crate) fn namesake(&self) -> Option<&GenesisMember> {
+        self.genesis.members.iter().find(|member| Some(member.node_id) == self.node_id)
+    }
+
+    /// Where the other first members are heard by nodes, host and port.
+    pub(crate) fn other_addresses(&self) -> Vec<String> {
+        let others = self.genesis.members.iter().filter(|m| Some(m.node_id) != self.node_id);
+        others.map(|member| member.peer_address.clone()).collect()
+    }
+
+    /// The names of the first members, as many as are enough to see what is wrong.
+    pub(crate) fn member_names(&self) -> String {
+        const SHOWN: usize = 8;
+        let members = &self.genesis.members;
+        let names: Vec<&str> = members.iter().take(SHOWN).map(|m| m.name.as_str()).collect();
+        let more = members.len() - names.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        names.join(", ") + &more
     }
 }
 
@@ -143,15 +148,6 @@ pub(crate) fn to_json(genesis: &Genesis, phase: Phase) -> String {
     serde_json::to_string_pretty(&file).expect("strings, numbers and lists are always JSON") + "\n"
 }
 
-/// A few names are enough to see what is wrong.
-fn names_of(genesis: &Genesis) -> String {
-    const SHOWN: usize = 8;
-    let names: Vec<&str> = genesis.members.iter().take(SHOWN).map(|m| m.name.as_str()).collect();
-    let more = genesis.members.len() - names.len();
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    names.join(", ") + &more
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,7 +172,8 @@ mod tests {
     #[test]
     fn member_finds_itself_by_name() {
         let bootstrap = read(GOOD, "demo-1").unwrap();
-        assert_eq!(bootstrap.node_id, NodeId(8));
+        assert_eq!(bootstrap.node_id, Some(NodeId(8)));
+        assert_eq!(bootstrap.other_addresses(), ["demo-0.demo-nodes:6383"]);
         assert_eq!(bootstrap.phase, Phase::Forming);
         assert_eq!(bootstrap.genesis.cluster_id, ClusterId(0xC0_FFEE));
     }
@@ -185,14 +182,16 @@ mod tests {
     fn written_file_reads_back() {
         let Bootstrap { genesis, .. } = read(GOOD, "demo-0").unwrap();
         let again = read(&to_json(&genesis, Phase::Formed), "demo-0").unwrap();
-        assert_eq!(again, Bootstrap { genesis, phase: Phase::Formed, node_id: NodeId(7) });
+        assert_eq!(again, Bootstrap { genesis, phase: Phase::Formed, node_id: Some(NodeId(7)) });
     }
 
     #[test]
-    fn stranger_is_told_who_the_members_are() {
-        let error = read(GOOD, "demo-2").unwrap_err().to_string();
-        assert!(error.contains("demo-2 is not among the members"), "{error}");
-        assert!(error.contains("(demo-0, demo-1)"), "{error}");
+    fn later_node_learns_whom_to_ask() {
+        let bootstrap = read(GOOD, "demo-2").unwrap();
+        assert_eq!(bootstrap.node_id, None);
+        assert_eq!(bootstrap.namesake(), None);
+        assert_eq!(bootstrap.other_addresses().len(), 2);
+        assert_eq!(bootstrap.member_names(), "demo-0, demo-1");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
+use crate::cluster::JoinError;
 use crate::dev::{self, DevError, DevOptions};
 use crate::server::{self, ServerError};
 use crate::settings::{self, Given, Settings, SettingsError};
@@ -18,6 +19,17 @@ const EXIT_USAGE: u8 = 64;
 const EXIT_INTERNAL: u8 = 70;
 /// The data directory is not this node's (`EX_CONFIG`).
 const EXIT_DATA: u8 = 78;
+/// The cluster let the node go: started again, it is a new one.
+const EXIT_RETIRED: u8 = 79;
+
+/// What `flin-node server --help` says at its end.
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  it was told to stop and did
+  64  a flag, setting, secret or bootstrap file is wrong
+  70  something failed inside or on the machine
+  78  the data directory is not this node's
+  79  the cluster removed or replaced the node; started again, it joins as a new one";
 
 const MARKDOWN: &str = "markdown";
 const END_WITH_PARENT: &str = "end_with_parent";
@@ -57,6 +69,7 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .hide(true),
         );
+    let server = server.after_help(EXIT_CODES);
     let dev = DevOptions::augment_args(Command::new("dev"))
         .about("Run a whole cluster on this machine, without any password");
     let config = Command::new("config")
@@ -100,8 +113,11 @@ impl From<SettingsError> for Failure {
 impl From<ServerError> for Failure {
     fn from(error: ServerError) -> Self {
         let code = match error {
-            ServerError::Bootstrap(_) => EXIT_USAGE,
-            ServerError::Data(_) => EXIT_DATA,
+            ServerError::Bootstrap(_) | ServerError::Join(JoinError::NoAddress { .. }) => {
+                EXIT_USAGE
+            }
+            ServerError::Data(_) | ServerError::Join(JoinError::NobodyToAsk { .. }) => EXIT_DATA,
+            ServerError::Removed | ServerError::Replaced => EXIT_RETIRED,
             _ => EXIT_INTERNAL,
         };
         Failure::new(code, &error)

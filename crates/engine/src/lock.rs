@@ -3,6 +3,9 @@
 //! ```text
 //! <data dir>/identity   who this data belongs to, in plain words
 //! <data dir>/founding   there while the node's first groups are being made; the node writes and removes it
+//! <data dir>/joining    the nonce under which a node without an identity asks to join its cluster
+//! <data dir>/retired    the node was removed from its cluster: the next process empties the directory
+//! <data dir>/cluster.json  the last known state of the cluster; the node writes it
 //! <data dir>/lock       locked while a process uses the directory
 //! <data dir>/log/       the shared log
 //! <data dir>/state/     the engine
@@ -23,6 +26,11 @@ const IDENTITY: &str = "identity";
 const IDENTITY_UNFINISHED: &str = "identity.new";
 /// The name of the mark of an unfinished foundation; it may precede the identity.
 pub const FOUNDING: &str = "founding";
+/// The name of the file that keeps the last known state of the cluster.
+pub const CLUSTER: &str = "cluster.json";
+const JOINING: &str = "joining";
+const JOINING_UNFINISHED: &str = "joining.new";
+const RETIRED: &str = "retired";
 const LOCK: &str = "lock";
 const LOG: &str = "log";
 const STATE: &str = "state";
@@ -117,12 +125,13 @@ pub enum DataDirError {
 pub struct DataDir {
     path: PathBuf,
     identity: Option<Identity>,
+    emptied: bool,
     /// The lock is the operating system's, on the open file: it goes when the process does.
     _lock: File,
 }
 
 impl DataDir {
-    /// Takes the directory at `path`, which is created if it is missing.
+    /// Takes the directory at `path`, which is created if it is missing, and emptied if it is retired.
     ///
     /// # Errors
     /// See [`DataDirError`]. A directory that is refused is left as it was.
@@ -133,13 +142,14 @@ impl DataDir {
         let lock = take_lock(&path)?;
         // Another process may have come and gone before the lock was ours.
         refuse_foreign(&path)?;
+        let emptied = empty_if_retired(&path)?;
         let identity = read_identity(&path)?;
         for name in [LOG, STATE] {
             let dir = path.join(name);
             fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
         }
         sync_dir(&path)?;
-        Ok(DataDir { path, identity, _lock: lock })
+        Ok(DataDir { path, identity, emptied, _lock: lock })
     }
 
     /// Where the directory is.
@@ -181,31 +191,116 @@ impl DataDir {
             }
             None => {}
         }
-        let unfinished = self.path.join(IDENTITY_UNFINISHED);
-        let write = || {
-            let mut file = File::create(&unfinished)?;
-            file.write_all(identity_text(wanted).as_bytes())?;
-            file.sync_all()?;
-            fs::rename(&unfinished, self.path.join(IDENTITY))
-        };
-        write().map_err(failed("write the identity in", &self.path))?;
-        sync_dir(&self.path)?;
+        let text = identity_text(wanted);
+        self.write_whole(IDENTITY_UNFINISHED, IDENTITY, &text, "write the identity in")?;
         self.identity = Some(wanted);
         Ok(())
+    }
+
+    /// Whether opening found the directory retired and emptied it.
+    pub fn was_emptied(&self) -> bool {
+        self.emptied
+    }
+
+    /// The nonce under which this directory's node asks to join its cluster; `None` if it never asked, or is
+    /// a member already.
+    pub fn nonce(&self) -> Result<Option<String>, DataDirError> {
+        let file = self.path.join(JOINING);
+        match fs::read_to_string(&file) {
+            Ok(nonce) => Ok(Some(nonce)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read", &file)(error)),
+        }
+    }
+
+    /// Keeps the nonce under which the node asks to join, durably; to be called before it asks.
+    pub fn keep_nonce(&self, nonce: &str) -> Result<(), DataDirError> {
+        self.write_whole(JOINING_UNFINISHED, JOINING, nonce, "keep the nonce in")
+    }
+
+    /// Forgets the nonce once the identity that it brought is written. Having none is no error.
+    pub fn forget_nonce(&self) -> Result<(), DataDirError> {
+        remove(&self.path.join(JOINING))?;
+        sync_dir(&self.path)
+    }
+
+    /// Declares the data superfluous, durably: the next process that opens the directory empties it.
+    pub fn retire(&self) -> Result<(), DataDirError> {
+        let mark = self.path.join(RETIRED);
+        let marked = File::create(&mark).and_then(|file| file.sync_all());
+        marked.map_err(failed("write", &mark))?;
+        sync_dir(&self.path)
+    }
+
+    /// Writes a file such that a crash leaves all of it or nothing.
+    fn write_whole(
+        &self,
+        unfinished: &str,
+        name: &str,
+        text: &str,
+        act: &'static str,
+    ) -> Result<(), DataDirError> {
+        let unfinished = self.path.join(unfinished);
+        let write = || {
+            let mut file = File::create(&unfinished)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&unfinished, self.path.join(name))
+        };
+        write().map_err(failed(act, &self.path))?;
+        sync_dir(&self.path)
+    }
+}
+
+/// Removes everything of Flin's from a retired directory, the mark last: a crash in between leaves a directory
+/// that is emptied again. What is not Flin's stays, and is named when the directory is opened again.
+fn empty_if_retired(path: &Path) -> Result<bool, DataDirError> {
+    let mark = path.join(RETIRED);
+    if !mark.try_exists().map_err(failed("read the data directory", path))? {
+        return Ok(false);
+    }
+    for name in [LOG, STATE] {
+        let dir = path.join(name);
+        match fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(failed("empty", &dir)(error));
+            }
+            _ => {}
+        }
+    }
+    let unfinished_cluster = Path::new(CLUSTER).with_extension("new");
+    let files = [FOUNDING, JOINING, JOINING_UNFINISHED, CLUSTER, IDENTITY_UNFINISHED, IDENTITY];
+    for name in files.into_iter().map(Path::new).chain([unfinished_cluster.as_path()]) {
+        remove(&path.join(name))?;
+    }
+    sync_dir(path)?;
+    remove(&mark)?;
+    sync_dir(path)?;
+    Ok(true)
+}
+
+/// Removes a file that may be there.
+fn remove(file: &Path) -> Result<(), DataDirError> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed("remove", file)(error)),
+        _ => Ok(()),
     }
 }
 
 /// Refuses a directory with content that nothing says is ours.
 fn refuse_foreign(path: &Path) -> Result<(), DataDirError> {
     let unreadable = || failed("read the data directory", path);
-    let identity = path.join(IDENTITY);
-    if identity.try_exists().map_err(unreadable())? {
-        return Ok(());
+    for ours in [IDENTITY, RETIRED] {
+        if path.join(ours).try_exists().map_err(unreadable())? {
+            return Ok(());
+        }
     }
     for entry in fs::read_dir(path).map_err(unreadable())? {
         let name = entry.map_err(unreadable())?.file_name().to_string_lossy().into_owned();
         let harmless = match name.as_str() {
-            FOUNDING | LOCK | IDENTITY_UNFINISHED | NOT_FOREIGN => true,
+            FOUNDING | LOCK | IDENTITY_UNFINISHED | JOINING | JOINING_UNFINISHED | NOT_FOREIGN => {
+                true
+            }
             LOG | STATE => is_empty_dir(&path.join(&name))?,
             _ => false,
         };

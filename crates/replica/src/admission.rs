@@ -4,6 +4,7 @@
 use flin_state::ids::{GroupId, LogIndex, ReplicaId};
 use raft::eraftpb::{self, EntryType, MessageType};
 
+use crate::change;
 use crate::error::{Malformed, StepError};
 use crate::message::{self, Message};
 use crate::options::{INDEX_MAX, READS_PENDING_MAX, TERM_MAX};
@@ -23,13 +24,20 @@ pub(crate) struct View {
     pub sender: Sender,
 }
 
+impl View {
+    fn concerns_leader(&self, inner: &eraftpb::Message) -> bool {
+        self.leading && inner.term == self.term
+    }
+}
+
 /// Who sends, in the eyes of the receiver's configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// A voter or learner.
     Member,
-    /// Not in the configuration, but its id was minted after all that are: it may have been added by an
-    /// entry that has not come here yet. What leaders and candidates say must be heard.
+    /// Not in the configuration, but its id was minted after all that ever were in it, as far as this
+    /// replica remembers since its start: it may have been added by an entry that has not come here yet.
+    /// What leaders and candidates say must be heard.
     Newer,
     /// Not in the configuration: removed, or never part of the group.
     Stranger,
@@ -55,6 +63,7 @@ pub(crate) fn admit(message: &Message, view: &View) -> Result<eraftpb::Message, 
     match kind {
         MessageType::MsgAppend => check_append(&inner)?,
         MessageType::MsgAppendResponse => check_append_response(&inner, view)?,
+        MessageType::MsgHeartbeatResponse => check_commit(&inner, view)?,
         MessageType::MsgHeartbeat => check_heartbeat(&inner, view)?,
         MessageType::MsgReadIndex => check_read(&inner, view)?,
         MessageType::MsgSnapshot => {
@@ -147,6 +156,9 @@ fn check_append(inner: &eraftpb::Message) -> Result<(), StepError> {
         if !matches!(kind, Some(EntryType::EntryNormal | EntryType::EntryConfChangeV2)) {
             return impossible("an entry of an unknown kind");
         }
+        if kind == Some(EntryType::EntryConfChangeV2) {
+            change::decode(&entry.data)?;
+        }
         if !entry.context.is_empty() || entry.sync_log {
             return impossible("an entry with fields that this version does not use");
         }
@@ -157,9 +169,16 @@ fn check_append(inner: &eraftpb::Message) -> Result<(), StepError> {
 
 /// An acknowledgement beyond the leader's log would count as a match that never ends.
 fn check_append_response(inner: &eraftpb::Message, view: &View) -> Result<(), StepError> {
-    let concerns = view.leading && inner.term == view.term;
-    if concerns && (inner.index > view.last || inner.reject_hint > view.last) {
+    if view.concerns_leader(inner) && (inner.index > view.last || inner.reject_hint > view.last) {
         return impossible("it acknowledges what the leader does not have");
+    }
+    check_commit(inner, view)
+}
+
+/// What a member knows as committed is in the log of every later leader. The leader counts who knows.
+fn check_commit(inner: &eraftpb::Message, view: &View) -> Result<(), StepError> {
+    if view.concerns_leader(inner) && inner.commit > view.last {
+        return impossible("it knows as committed what the leader does not have");
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Between our types and those of raft-rs.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use flin_state::ids::{LogIndex, ReplicaId, Term};
 use flin_state::log::{Entry, EntryKind, HardState};
@@ -10,14 +12,16 @@ pub(crate) fn entry_from_raft(entry: eraftpb::Entry) -> Entry {
     Entry {
         index: LogIndex(entry.index),
         term: Term(entry.term),
-        kind: match entry.get_entry_type() {
-            eraftpb::EntryType::EntryNormal => EntryKind::Command,
-            eraftpb::EntryType::EntryConfChange | eraftpb::EntryType::EntryConfChangeV2 => {
-                EntryKind::Configuration
-            }
+        kind: match changes_configuration(&entry) {
+            false => EntryKind::Command,
+            true => EntryKind::Configuration,
         },
         data: Bytes::from(entry.data),
     }
+}
+
+pub(crate) fn changes_configuration(entry: &eraftpb::Entry) -> bool {
+    entry.get_entry_type() != eraftpb::EntryType::EntryNormal
 }
 
 pub(crate) fn entry_to_raft(entry: Entry) -> eraftpb::Entry {
@@ -47,7 +51,7 @@ pub(crate) fn hard_state_to_raft(state: &HardState) -> eraftpb::HardState {
 }
 
 pub(crate) fn conf_state(configuration: &Configuration) -> eraftpb::ConfState {
-    let ids = |set: &std::collections::BTreeSet<ReplicaId>| set.iter().map(|id| id.0).collect();
+    let ids = |set: &BTreeSet<ReplicaId>| set.iter().map(|id| id.0).collect();
     eraftpb::ConfState {
         voters: ids(&configuration.voters),
         learners: ids(&configuration.learners),
@@ -57,11 +61,24 @@ pub(crate) fn conf_state(configuration: &Configuration) -> eraftpb::ConfState {
     }
 }
 
-/// Checks what raft-rs would panic on: the rules of its joint configurations.
+/// Whether raft's configuration is this one. Raft keeps unordered sets.
+pub(crate) fn is_state_of(state: eraftpb::ConfState, configuration: &Configuration) -> bool {
+    let sorted = |mut state: eraftpb::ConfState| {
+        let eraftpb::ConfState { voters, learners, voters_outgoing, learners_next, .. } =
+            &mut state;
+        for ids in [voters, learners, voters_outgoing, learners_next] {
+            ids.sort_unstable();
+        }
+        state
+    };
+    sorted(state) == conf_state(configuration)
+}
+
+/// Checks what raft-rs would panic on, the rules of its joint configurations, and that every replica has a
+/// node and every node a replica.
 pub(crate) fn check_configuration(configuration: &Configuration) -> Result<(), &'static str> {
-    let Configuration { voters, learners, voters_outgoing, learners_next, auto_leave, .. } =
+    let Configuration { voters, learners, voters_outgoing, learners_next, auto_leave, nodes } =
         configuration;
-    let joint = !voters_outgoing.is_empty();
     let zero = ReplicaId(0);
     if [voters, learners, voters_outgoing, learners_next].iter().any(|set| set.contains(&zero)) {
         return Err("a replica id is zero");
@@ -78,8 +95,13 @@ pub(crate) fn check_configuration(configuration: &Configuration) -> Result<(), &
     if !learners_next.is_disjoint(voters) || !learners_next.is_disjoint(learners) {
         return Err("a learner to come is already something else");
     }
-    if *auto_leave && !joint {
-        return Err("only a joint configuration can be left");
+    if *auto_leave {
+        return Err("raft must not leave a joint configuration by itself");
+    }
+    let named: BTreeSet<&ReplicaId> =
+        voters.iter().chain(learners).chain(voters_outgoing).chain(learners_next).collect();
+    if !named.into_iter().eq(nodes.keys()) {
+        return Err("its replicas and those that have a node are not the same");
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use flin_state::ids::{GroupId, LogIndex, ReplicaId};
 use flin_state::log::LogError;
+use flin_state::membership::ImpossibleChange;
 
 /// The replica cannot start or go on. The node stops hosting it, or stops.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,9 @@ pub enum Malformed {
     /// A message that no correct replica sends.
     #[error("impossible message: {0}")]
     Impossible(&'static str),
+    /// An entry that should change the configuration, and cannot be read.
+    #[error("malformed change of the configuration: {0}")]
+    Change(String),
 }
 
 /// Why a message was dropped. Raft copes with lost messages; the reason is for logs and metrics.
@@ -147,6 +151,13 @@ pub enum ProposeError {
     /// Empty data is reserved for the entry that begins a term.
     #[error("empty data cannot be proposed")]
     Empty,
+    /// The last change of the configuration is not settled ([`crate::Status::configuration_settled`]), or
+    /// this leader does not know yet.
+    #[error("the last change of the configuration is not settled yet")]
+    ConfigurationPending,
+    /// The change does not fit the configuration.
+    #[error(transparent)]
+    Impossible(#[from] ImpossibleChange),
 }
 
 /// Why no read index was asked for.

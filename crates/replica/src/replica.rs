@@ -1,7 +1,9 @@
 //! The replica itself: raft-rs kept to its rules.
 
+mod membership;
 mod reads;
 mod rounds;
+mod trail;
 mod view;
 
 use std::collections::BTreeMap;
@@ -14,6 +16,7 @@ use flin_state::membership::Configuration;
 use raft::{RawNode, SnapshotStatus};
 
 use self::reads::Reads;
+pub(crate) use self::trail::Trail;
 use crate::admission;
 use crate::convert;
 use crate::error::{Error, ProposeError, ReadIndexError, StepError};
@@ -41,12 +44,23 @@ pub struct Replica {
     elections: u64,
     /// When each member was last heard, in ticks since the start.
     heard: BTreeMap<ReplicaId, u64>,
+    /// Where the changes of the configuration are in the log.
+    trail: Trail,
+    /// The changes that were handed out and not reported applied, with their data.
+    unapplied: BTreeMap<LogIndex, Bytes>,
+    /// Messages that know a change as committed, until the disk knows it too.
+    held: Vec<Message>,
+    /// The greatest id of a replica ever named by the configuration, since the start.
+    newest: ReplicaId,
 }
 
 struct Pending {
     ready: raft::Ready,
     snapshot: Option<SnapshotHead>,
-    /// Reported applied before the advance.
+    /// What the log holds as committed once the ready is durable.
+    commit: LogIndex,
+    /// Reported before the advance: changes of the configuration, and applied.
+    configurations: Vec<(LogIndex, Configuration)>,
     applied: LogIndex,
 }
 
@@ -71,6 +85,7 @@ impl Replica {
         config.validate().map_err(impossible)?;
         let written = log.hard_state(group);
         let state = restore::hard_state(&options, &*log, &configuration, applied)?;
+        let trail = restore::trail(&options, &*log, applied, written.commit)?;
         let state = convert::hard_state_to_raft(&state);
         let storage = GroupLog::new(group, log, state, applied, configuration);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
@@ -91,7 +106,12 @@ impl Replica {
             now: 0,
             elections: 0,
             heard: BTreeMap::new(),
+            trail,
+            unapplied: BTreeMap::new(),
+            held: Vec::new(),
+            newest: ReplicaId(0),
         };
+        replica.note_newest();
         replica.settle()?;
         Ok(replica)
     }
@@ -192,10 +212,11 @@ impl Replica {
     }
 
     /// Begins to hand leadership over to `to`; until that succeeds or `election_ticks` pass, nothing is
-    /// proposed. Returns whether it began: this replica leads, and `to` is another voter.
+    /// proposed. Returns whether it began: this replica leads, and `to` is another voter that is not on its
+    /// way out.
     pub fn transfer_leader(&mut self, to: ReplicaId) -> bool {
         let leading = self.enter() && self.leading();
-        let voter = self.raft.raft.prs().conf().voters().contains(to.0);
+        let voter = self.configuration().voters.contains(&to);
         if !leading || !voter || to == self.options.replica {
             return false;
         }
@@ -265,7 +286,9 @@ impl Replica {
             return false;
         }
         let first = self.raft.store().log.first_index(self.options.group);
-        self.applied(LogIndex(first.0.saturating_sub(1)));
+        let compacted = LogIndex(first.0.saturating_sub(1));
+        self.enact_compacted(compacted);
+        self.applied(compacted);
         true
     }
 }

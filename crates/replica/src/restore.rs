@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use flin_state::ids::{GroupId, LogIndex, ReplicaId, Term};
-use flin_state::log::{GroupRecord, HardState, Log, LogEdit, LogError};
+use flin_state::log::{EntryKind, GroupRecord, HardState, Log, LogEdit, LogError};
 use flin_state::membership::Configuration;
 
 use crate::convert;
 use crate::error::Error;
 use crate::options::Options;
+use crate::replica::Trail;
 
 /// Completes a snapshot install that a crash interrupted between the engine and the log: `applied` and
 /// `applied_term` are what the durable state holds. Returns the edit to write and sync before
@@ -68,6 +69,30 @@ pub(crate) fn hard_state(
         state.vote = ReplicaId(0);
     }
     Ok(state)
+}
+
+/// Finds the changes of the configuration after `applied`; the log holds `commit` as committed.
+pub(crate) fn trail(
+    options: &Options,
+    log: &dyn Log,
+    applied: LogIndex,
+    commit: LogIndex,
+) -> Result<Trail, Error> {
+    let group = options.group;
+    let mut trail = Trail::new(applied);
+    let (mut from, end) = (applied.next(), log.last_index(group).next());
+    while from < end {
+        let page = log
+            .entries(group, from, end, options.committed_page_bytes_max)
+            .map_err(|source| failed(group, source))?;
+        for entry in page.iter().filter(|entry| entry.kind == EntryKind::Configuration) {
+            trail.note(entry.index);
+        }
+        let Some(last) = page.last() else { break };
+        from = last.index.next();
+    }
+    trail.settle(commit);
+    Ok(trail)
 }
 
 fn hosted(log: &dyn Log, group: GroupId, replica: ReplicaId) -> Result<(), Error> {

@@ -57,6 +57,10 @@ pub struct Status {
     pub applied_to: LogIndex,
     /// Whether an entry of the current term is committed; a leader answers reads from then on.
     pub committed_in_term: bool,
+    /// Whether the next change of the configuration may be proposed. A leader says so when it has applied
+    /// the last one, and the disks of a majority of [`flin_state::membership::Configuration::voters`], and
+    /// of those of a joint configuration's outgoing ones, know that one as committed.
+    pub configuration_settled: bool,
     /// To whom leadership is being handed over.
     pub transferring_to: Option<ReplicaId>,
     /// The other replicas, ascending, as a leader sees them; empty on others.

@@ -7,18 +7,23 @@ use anyhow::{Context, Result};
 use super::report::{Medians, Report};
 use crate::load::report::{Outage, Run, System, Workload};
 
-const BEGIN: &str = "<!-- begin: cargo xtask bench --kind -->";
-const END: &str = "<!-- end: cargo xtask bench --kind -->";
+/// A part of the page, as its markers name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part(pub(super) &'static str);
 
-/// Puts the figures into the page.
+/// Requests, outages and memory.
+pub(super) const REQUESTS: Part = Part("cargo xtask bench --kind");
+
+/// Puts figures into their part of the page.
 ///
 /// # Errors
 /// When the page lacks the markers.
-pub(super) fn insert(page: &str, report: &Report) -> Result<String> {
-    let missing = |marker| format!("the page lacks the marker {marker}");
-    let (before, rest) = page.split_once(BEGIN).with_context(|| missing(BEGIN))?;
-    let (_, after) = rest.split_once(END).with_context(|| missing(END))?;
-    Ok(format!("{before}{BEGIN}\n\n{}\n{END}{after}", table(report)))
+pub(super) fn insert(page: &str, part: Part, figures: &str) -> Result<String> {
+    let (begin, end) = (format!("<!-- begin: {} -->", part.0), format!("<!-- end: {} -->", part.0));
+    let missing = |marker: &str| format!("the page lacks the marker {marker}");
+    let (before, rest) = page.split_once(&begin).with_context(|| missing(&begin))?;
+    let (_, after) = rest.split_once(&end).with_context(|| missing(&end))?;
+    Ok(format!("{before}{begin}\n\n{figures}\n{end}{after}"))
 }
 
 /// One run in one line, for the console.
@@ -197,12 +202,11 @@ mod tests {
 
     #[test]
     fn only_the_marked_part_of_the_page_changes() {
-        let page = format!("# Title\n{BEGIN}\nold\n{END}\nrest\n");
-        let page = insert(&page, &report()).expect("markers");
-        assert!(page.starts_with("# Title\n"));
-        assert!(page.ends_with("\nrest\n"));
-        assert!(!page.contains("old"));
-        assert_eq!(insert(&page, &report()).expect("markers"), page);
-        assert!(insert("# Title\n", &report()).is_err());
+        let part = Part("it");
+        let page = "# Title\n<!-- begin: it -->\nold\n<!-- end: it -->\nrest\n";
+        let page = insert(page, part, "new\n").expect("markers");
+        assert_eq!(page, "# Title\n<!-- begin: it -->\n\nnew\n\n<!-- end: it -->\nrest\n");
+        assert_eq!(insert(&page, part, "new\n").expect("markers"), page);
+        assert!(insert("# Title\n", part, "new\n").is_err());
     }
 }

@@ -1,22 +1,26 @@
 //! The benchmark: Flin in the kind cluster, under load from a Job beside it, with peers run the same way in
-//! the same run. The results go to a JSON file and into the page `docs/BENCHMARKS.md`.
+//! the same run; then a change of scale under load. The results go to JSON files and into the page
+//! `docs/BENCHMARKS.md`.
 
 mod document;
 mod facts;
 mod memory;
 mod peer;
 mod report;
+mod scale;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::Pod;
+use serde::Serialize;
 use serde_json::json;
 
+use self::document::Part;
 use self::report::{Report, Settings};
-use crate::harness::{FlinCluster, JobOptions, Kubernetes, Output, Space, with_namespace};
+use crate::harness::{FlinCluster, Kubernetes, Output, Space, with_namespace};
 use crate::load::report::{Outage, Workload};
 use crate::traffic::{Line, Note};
 
@@ -33,6 +37,9 @@ pub(crate) struct Options {
     /// Measure in the kind cluster.
     #[arg(long, required = true)]
     kind: bool,
+    /// Only this part.
+    #[arg(long, value_enum)]
+    only: Option<Subject>,
     /// Other stores, measured the same way in the same run.
     #[arg(long, value_enum, value_delimiter = ',')]
     peers: Vec<Peer>,
@@ -48,12 +55,24 @@ pub(crate) struct Options {
     /// How many keys.
     #[arg(long, default_value_t = 10_000)]
     keys: u32,
-    /// Where the figures go, as JSON.
+    /// How many keys there are while the number of nodes changes.
+    #[arg(long, default_value_t = 100_000)]
+    scale_keys: u32,
+    /// Where the figures about requests go, as JSON; those of a change of scale go to `scale.json` beside.
     #[arg(long)]
     out: Option<PathBuf>,
     /// The page whose marked part shows the figures; left alone when it is not there.
     #[arg(long, default_value = "docs/BENCHMARKS.md")]
     page: PathBuf,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Subject {
+    /// Requests, the loss of a leader, and memory at rest.
+    Requests,
+    /// More nodes and fewer under load.
+    Scale,
 }
 
 /// A store beside Flin.
@@ -63,11 +82,24 @@ enum Peer {
     Etcd,
 }
 
-/// Measures, prints the table and writes the files.
+/// Measures, prints the tables and writes the files.
 ///
 /// # Errors
 /// When something could not be measured, or an acknowledged write was lost.
 pub(crate) async fn run(kubernetes: &Kubernetes, options: &Options) -> Result<()> {
+    if options.only != Some(Subject::Scale) {
+        requests(kubernetes, options).await?;
+    }
+    if options.only != Some(Subject::Requests) {
+        let report = scale::measure(kubernetes, options.scale_keys).await?;
+        let out = options.out.as_ref().map(|out| out.with_file_name("scale.json"));
+        let figures = scale::figures(&report);
+        write(&report, out.as_deref(), (&*options.page, scale::PART), &figures)?;
+    }
+    Ok(())
+}
+
+async fn requests(kubernetes: &Kubernetes, options: &Options) -> Result<()> {
     ensure!(options.rounds > 0 && options.seconds > 0, "nothing to measure in no time");
     let with_etcd = options.peers.contains(&Peer::Etcd);
     let facts = facts::read(kubernetes, with_etcd.then(peer::etcd_image).transpose()?).await?;
@@ -104,8 +136,8 @@ pub(crate) async fn run(kubernetes: &Kubernetes, options: &Options) -> Result<()
         Ok(report)
     })
     .await?;
-    println!("\n{}", document::table(&report));
-    write(&report, options)?;
+    let (page, figures) = ((&*options.page, document::REQUESTS), document::table(&report));
+    write(&report, options.out.as_deref(), page, &figures)?;
     report.ensure_nothing_lost()
 }
 
@@ -128,7 +160,7 @@ async fn measure(
     ] {
         args.extend([name.to_owned(), value.to_string()]);
     }
-    let mut job = cluster.space.start_job(job("measure", args, cluster), patience).await?;
+    let mut job = cluster.space.start_job(cluster.job("measure", args), patience).await?;
     while let Some(line) = job.next().await? {
         match line {
             Line::Note(Note::Run(run)) => {
@@ -182,7 +214,7 @@ async fn outage(
     ] {
         args.extend([name.to_owned(), value]);
     }
-    let options = job(&format!("outage-{store}"), args, cluster);
+    let options = cluster.job(&format!("outage-{store}"), args);
     let patience = Duration::from_secs(OUTAGE_SECONDS + 120);
     let mut job = cluster.space.start_job(options, patience).await?;
     let mut output = Output::default();
@@ -210,13 +242,15 @@ fn stores(cluster: &FlinCluster, etcd: &[String]) -> Vec<String> {
     args
 }
 
-fn job(name: &str, args: Vec<String>, cluster: &FlinCluster) -> JobOptions {
-    let password_secret = Some(cluster.secret());
-    JobOptions { name: name.to_owned(), args, password_secret, on_machine: None }
-}
-
-fn write(report: &Report, options: &Options) -> Result<()> {
-    if let Some(out) = &options.out {
+/// Shows the figures, and puts them into a file and into their part of the page.
+fn write(
+    report: &impl Serialize,
+    out: Option<&Path>,
+    (page, part): (&Path, Part),
+    figures: &str,
+) -> Result<()> {
+    println!("\n{figures}");
+    if let Some(out) = out {
         if let Some(folder) = out.parent() {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("make {}", folder.display()))?;
@@ -225,13 +259,12 @@ fn write(report: &Report, options: &Options) -> Result<()> {
         std::fs::write(out, json).with_context(|| format!("write {}", out.display()))?;
         println!("figures: {}", out.display());
     }
-    if options.page.exists() {
-        let page = std::fs::read_to_string(&options.page);
-        let page = page.with_context(|| format!("read {}", options.page.display()))?;
-        let page = document::insert(&page, report)?;
-        std::fs::write(&options.page, page)
-            .with_context(|| format!("write {}", options.page.display()))?;
-        println!("table: {}", options.page.display());
+    if page.exists() {
+        let text = std::fs::read_to_string(page);
+        let text = text.with_context(|| format!("read {}", page.display()))?;
+        let text = document::insert(&text, part, figures)?;
+        std::fs::write(page, text).with_context(|| format!("write {}", page.display()))?;
+        println!("table: {}", page.display());
     }
     Ok(())
 }

@@ -13,4 +13,4 @@ pub(crate) use answer::Answer;
 pub(crate) use connection::{Connection, Fault};
 pub(crate) use resp::Value;
 pub(crate) use router::{Client, Mode, Target};
-pub(crate) use topology::{SLOTS, Topology, parse_slots, slot_of};
+pub(crate) use topology::{SLOTS, Topology, keys_of_partitions, parse_slots, slot_of};

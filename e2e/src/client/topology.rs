@@ -1,5 +1,6 @@
 //! Which node owns which hash slot, as the cluster last said.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use super::resp::Value;
@@ -10,6 +11,21 @@ pub(crate) const SLOTS: u16 = 16_384;
 /// The hash slot of a key without a hash tag; our keys have none.
 pub(crate) fn slot_of(key: &[u8]) -> u16 {
     crc16::State::<crc16::XMODEM>::calculate(key) % SLOTS
+}
+
+/// One key for each partition, in their order, each beginning with `prefix`: partition = slot * partitions /
+/// slots.
+pub(crate) fn keys_of_partitions(prefix: &str, partitions: u16) -> Vec<String> {
+    let mut keys = BTreeMap::new();
+    for n in 0_u32.. {
+        if keys.len() >= usize::from(partitions) {
+            break;
+        }
+        let key = format!("{prefix}{n}");
+        let slot = u32::from(slot_of(key.as_bytes()));
+        keys.entry(slot * u32::from(partitions) / u32::from(SLOTS)).or_insert(key);
+    }
+    keys.into_values().collect()
 }
 
 /// The owners of all slots, shared by the connections of one run.
@@ -87,6 +103,17 @@ mod tests {
     #[test]
     fn the_slot_of_foo_is_the_published_one() {
         assert_eq!(slot_of(b"foo"), 12_182);
+    }
+
+    #[test]
+    fn there_is_one_key_for_every_partition() {
+        for partitions in [1, 8, 64, 1_024] {
+            let keys = keys_of_partitions("k", partitions);
+            let owners = keys.iter().map(|key| {
+                u32::from(slot_of(key.as_bytes())) * u32::from(partitions) / u32::from(SLOTS)
+            });
+            assert!(owners.eq(0..u32::from(partitions)));
+        }
     }
 
     #[test]

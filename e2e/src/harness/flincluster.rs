@@ -11,6 +11,7 @@ use kube::api::{
 use serde_json::{Value, json};
 
 use super::condition::{Seen, await_condition};
+use super::job::JobOptions;
 use super::namespace::Space;
 
 /// How long a small cluster may take until it serves, on a busy machine.
@@ -42,12 +43,21 @@ pub(crate) fn small_spec() -> Value {
     })
 }
 
+/// A small spec with other fields.
+pub(crate) fn small_spec_with(fields: Value) -> Value {
+    let mut spec = small_spec();
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        spec[name] = value.clone();
+    }
+    spec
+}
+
 /// One FlinCluster.
 #[derive(Clone)]
 pub(crate) struct FlinCluster {
     pub(crate) space: Space,
     pub(crate) name: String,
-    api: Api<DynamicObject>,
+    pub(super) api: Api<DynamicObject>,
 }
 
 impl FlinCluster {
@@ -83,6 +93,17 @@ impl FlinCluster {
         format!("{}:6380", self.name)
     }
 
+    /// `host:port` of its Service for administration, inside its namespace.
+    pub(crate) fn admin_address(&self) -> String {
+        format!("{}:6381", self.name)
+    }
+
+    /// A Job with the passwords of this cluster.
+    pub(crate) fn job(&self, name: &str, args: Vec<String>) -> JobOptions {
+        let password_secret = Some(self.secret());
+        JobOptions { name: name.to_owned(), args, password_secret, ..JobOptions::default() }
+    }
+
     /// The name of the Secret with its passwords.
     pub(crate) fn secret(&self) -> String {
         format!("{}-auth", self.name)
@@ -110,7 +131,7 @@ impl FlinCluster {
     ///
     /// # Errors
     /// When the API server refuses.
-    pub(crate) async fn scale(&self, replicas: i32) -> Result<()> {
+    pub(crate) async fn scale(&self, replicas: u32) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
         self.api.patch_scale(&self.name, &PatchParams::default(), &patch).await?;
         Ok(())
@@ -144,6 +165,14 @@ impl FlinCluster {
         Ok(pods)
     }
 
+    /// The pod of this name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) async fn pod(&self, name: &str) -> Result<Pod> {
+        self.space.api::<Pod>().get(name).await.with_context(|| format!("read pod {name}"))
+    }
+
     /// The pod that leads the most partitions, as the status says.
     ///
     /// # Errors
@@ -154,7 +183,7 @@ impl FlinCluster {
         let leading = members.into_iter().flatten().max_by_key(|m| m["leaders"].as_i64());
         let name = leading.and_then(|member| member["name"].as_str()).map(str::to_owned);
         let name = name.with_context(|| format!("no member leads: {}", summary(&status)))?;
-        self.space.api::<Pod>().get(&name).await.with_context(|| format!("read pod {name}"))
+        self.pod(&name).await
     }
 
     /// Waits until the cluster serves and every node is ready, for the present generation.

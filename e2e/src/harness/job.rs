@@ -28,14 +28,16 @@ pub(crate) struct JobOptions {
     pub(crate) args: Vec<String>,
     /// The Secret whose `client-password` becomes the password of the traffic.
     pub(crate) password_secret: Option<String>,
-    /// The machine it must run on, in the process namespace of that machine.
-    pub(crate) on_machine: Option<String>,
+    /// The machine it must run on; any when absent.
+    pub(crate) machine: Option<String>,
+    /// Whether it sees the processes of its machine.
+    pub(crate) sees_processes: bool,
 }
 
 /// A running Job and its output so far.
 pub(crate) struct Job {
     space: Space,
-    pod: String,
+    pub(crate) pod: String,
     lines: Option<Lines>,
     taken: usize,
     deadline: Instant,
@@ -227,8 +229,10 @@ fn manifest(options: &JobOptions, image: &str, patience: Duration) -> Value {
             },
         }],
     });
-    if let Some(machine) = &options.on_machine {
+    if let Some(machine) = &options.machine {
         pod["nodeName"] = json!(machine);
+    }
+    if options.sees_processes {
         pod["hostPID"] = json!(true);
     }
     json!({

@@ -27,15 +27,30 @@ impl Space {
 
     async fn sigkill_one(&self, pod: &Pod) -> Result<()> {
         let name = pod.metadata.name.clone().unwrap_or_default();
+        self.signal(pod, "kill").await.with_context(|| format!("kill {name}"))
+    }
+
+    /// Asks the processes of a pod of ours to come to their end.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub(crate) async fn terminate(&self, pod: &Pod) -> Result<()> {
+        self.signal(pod, "term").await.context("end a pod of ours")
+    }
+
+    async fn signal(&self, pod: &Pod, signal: &str) -> Result<()> {
+        let name = pod.metadata.name.clone().unwrap_or_default();
         let uid = pod.metadata.uid.clone().context("a pod has a uid")?;
         let machine = pod.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        let args = ["traffic", "signal", "--pod-uid", &uid, "--signal", signal];
         let options = JobOptions {
-            name: format!("sigkill-{name}-{}", unix_us() % 1_000_000_000),
-            args: ["traffic", "sigkill", "--pod-uid", &uid].map(str::to_owned).into(),
-            password_secret: None,
-            on_machine: Some(machine.with_context(|| format!("{name} runs nowhere"))?),
+            name: format!("sig{signal}-{name}-{}", unix_us() % 1_000_000_000),
+            args: args.map(str::to_owned).into(),
+            machine: Some(machine.with_context(|| format!("{name} runs nowhere"))?),
+            sees_processes: true,
+            ..JobOptions::default()
         };
-        self.run_job(options, PATIENCE).await.with_context(|| format!("kill {name}"))?;
+        self.run_job(options, PATIENCE).await?;
         Ok(())
     }
 

@@ -1,19 +1,28 @@
 //! What scenarios stand on: a client for the kind cluster, namespaces that come and go, conditions with a
-//! deadline and a story, FlinClusters, Jobs of our own image, and ways to kill.
+//! deadline and a story, FlinClusters, Jobs of our own image, ways to kill, and somebody who watches.
 
 mod condition;
 mod flincluster;
 mod job;
 mod kill;
 mod kubernetes;
+mod machine;
 mod namespace;
+mod operator;
+mod rest;
 mod story;
+mod watch;
 
 pub(crate) use condition::{Seen, await_condition};
-pub(crate) use flincluster::{FlinCluster, condition, flinclusters, small_spec};
-pub(crate) use job::{JobOptions, Output};
+pub(crate) use flincluster::{FlinCluster, condition, flinclusters, small_spec, small_spec_with};
+pub(crate) use job::{Job, JobOptions, Output};
 pub(crate) use kubernetes::Kubernetes;
+pub(crate) use machine::Machine;
 pub(crate) use namespace::{Space, await_all_removed, with_namespace};
+pub(crate) use operator::RESUMED;
+pub(crate) use rest::Rest;
+pub(crate) use story::events_since;
+pub(crate) use watch::{Passed, Sight, View, Watch, WatchOptions};
 
 /// The namespace and name of the FlinCluster that `cargo xtask up` makes.
 pub(crate) const DEMO_NAMESPACE: &str = "flin";

@@ -35,6 +35,37 @@ pub(crate) async fn of_namespace(space: &Space) -> String {
     story
 }
 
+/// What the events told of a FlinCluster since a moment, in microseconds since 1970: reasons and messages, in
+/// their order.
+///
+/// # Errors
+/// When they cannot be listed.
+pub(crate) async fn events_since(
+    space: &Space,
+    cluster: &str,
+    from_us: u64,
+) -> Result<Vec<(String, String)>> {
+    let about = format!("involvedObject.kind=FlinCluster,involvedObject.name={cluster}");
+    let about = ListParams::default().fields(&about);
+    let mut events = space.api::<Event>().list(&about).await?.items;
+    events.sort_by_key(last_us);
+    // Some times are whole seconds, rounded down.
+    let from_us = i64::try_from(from_us / 1_000_000 * 1_000_000)?;
+    let told = events.into_iter().filter(|event| last_us(event) >= from_us);
+    Ok(told.map(|e| (e.reason.unwrap_or_default(), e.message.unwrap_or_default())).collect())
+}
+
+/// When an event was last seen, microseconds since 1970.
+fn last_us(event: &Event) -> i64 {
+    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref());
+    let times = [
+        series.map(|time| time.0),
+        event.event_time.as_ref().map(|time| time.0),
+        event.last_timestamp.as_ref().map(|time| time.0),
+    ];
+    times.into_iter().flatten().max().map_or(0, |time| time.as_microsecond())
+}
+
 async fn clusters(space: &Space) -> Result<String> {
     let mut story = String::new();
     for cluster in flinclusters(space).list(&ListParams::default()).await? {
@@ -46,9 +77,7 @@ async fn clusters(space: &Space) -> Result<String> {
 
 async fn events(space: &Space) -> Result<String> {
     let mut events = space.api::<Event>().list(&ListParams::default()).await?.items;
-    events.sort_by_key(|e| {
-        e.last_timestamp.clone().map(|t| t.0).or(e.event_time.clone().map(|t| t.0))
-    });
+    events.sort_by_key(last_us);
     let mut story = String::new();
     for event in events.iter().rev().take(EVENTS).rev() {
         let (object, reason) = (&event.involved_object, event.reason.as_deref().unwrap_or("?"));

@@ -47,7 +47,7 @@ impl Ledger {
         let entry = &mut self.entries[at];
         let version = entry.next_version;
         entry.next_version += 1;
-        (&entry.key, version, format!("{}.{version}", entry.key))
+        (&entry.key, version, tag(&entry.key, version))
     }
 
     /// A version was acknowledged.
@@ -60,6 +60,33 @@ impl Ledger {
     pub(super) fn doubt(&mut self, at: usize, version: u64) {
         self.entries[at].maybe.push(version);
         self.maybe += 1;
+    }
+
+    /// Whether a read between two writes of this worker may have seen `value`: only what was acknowledged last
+    /// or may have come through. A node that answers without being the leader any more is caught here.
+    ///
+    /// # Errors
+    /// What was seen instead, in words.
+    pub(super) fn expect(
+        &self,
+        at: usize,
+        value: Option<&[u8]>,
+        value_bytes: usize,
+    ) -> Result<(), String> {
+        let entry = &self.entries[at];
+        let Some(value) = value else {
+            return match entry.acknowledged {
+                Some(version) => Err(format!("{} is absent after {version}", entry.key)),
+                None => Ok(()),
+            };
+        };
+        let seen = Tagged::recognize(value, value_bytes);
+        let mut fit = entry.acknowledged.iter().chain(&entry.maybe);
+        if fit.any(|version| seen == tag(&entry.key, *version)) {
+            return Ok(());
+        }
+        let (last, key) = (entry.acknowledged, &entry.key);
+        Err(format!("{key} holds {seen:?}; acknowledged last was version {last:?}"))
     }
 
     /// Judges final reads, which all began after the last write of every ledger ended. Versions that were
@@ -77,7 +104,7 @@ impl Ledger {
             let versions = entry.maybe.iter().map(|version| (*version, Outcome::Maybe));
             let last = entry.acknowledged.map(|version| (version, Outcome::Acknowledged));
             for (version, outcome) in versions.chain(last) {
-                let (key, value) = (entry.key.clone(), format!("{}.{version}", entry.key));
+                let (key, value) = (entry.key.clone(), tag(&entry.key, version));
                 history.push(Write { key, value: Some(value), from: 0, to: 1, outcome });
             }
         }
@@ -87,6 +114,10 @@ impl Ledger {
         }
         check(&history).map_err(|e| e.to_string())
     }
+}
+
+fn tag(key: &str, version: u64) -> String {
+    format!("{key}.{version}")
 }
 
 #[cfg(test)]
@@ -114,6 +145,15 @@ mod tests {
     fn the_last_acknowledged_and_the_doubtful_versions_are_fine() {
         assert!(judge(Some("a.1"), Some("b.0")));
         assert!(judge(Some("a.2"), Some("b.0")));
+    }
+
+    #[test]
+    fn a_read_sees_the_last_acknowledged_or_a_doubtful_version() {
+        let ledger = ledger();
+        let sees = |tag: &str| ledger.expect(0, Some(&Tagged::expand(tag, 32)), 32).is_ok();
+        assert!(sees("a.1") && sees("a.2"));
+        assert!(!sees("a.0") && !sees("b.0"));
+        assert!(ledger.expect(0, None, 32).is_err());
     }
 
     #[test]

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const ATTEMPTS_MAX: u32 = 500;
 
 /// What every run of a benchmark shares.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Shape {
     pub(super) keys: u32,
     pub(super) value_bytes: usize,
@@ -43,13 +43,14 @@ pub(super) struct Driver {
 }
 
 /// One worker of one run.
-struct Worker {
-    store: Store,
-    ledger: Ledger,
-    shape: Shape,
-    random: SmallRng,
+pub(super) struct Worker {
+    pub(super) system: System,
+    pub(super) store: Store,
+    pub(super) ledger: Ledger,
+    pub(super) shape: Shape,
+    pub(super) random: SmallRng,
     latencies: Histogram<u64>,
-    retries: u64,
+    pub(super) retries: u64,
 }
 
 impl Driver {
@@ -70,7 +71,7 @@ impl Driver {
             }
             Ok(worker)
         };
-        self.on_all_workers(system, 0, work).await.map(drop)
+        self.on_all_workers(|_| system, 0, work).await.map(drop)
     }
 
     /// Measures one run.
@@ -86,7 +87,7 @@ impl Driver {
             worker.work(workload, begin, end).await?;
             Ok(worker)
         };
-        let workers = self.on_all_workers(system, u64::from(round), work).await?;
+        let workers = self.on_all_workers(|_| system, u64::from(round), work).await?;
         let seconds = Instant::now().duration_since(begin).as_secs_f64();
         let mut latencies = histogram();
         let mut retries = 0;
@@ -135,10 +136,11 @@ impl Driver {
         Ok((std::mem::take(&mut self.ledgers), seen))
     }
 
-    /// Gives each worker a connection and its ledger, runs them at once, and takes the ledgers back.
-    async fn on_all_workers<F, W>(
+    /// Gives each worker a connection and its ledger, runs them at once, and takes the ledgers back. `system`
+    /// says what a worker connects to.
+    pub(super) async fn on_all_workers<F, W>(
         &mut self,
-        system: System,
+        system: impl Fn(usize) -> System,
         seed: u64,
         work: F,
     ) -> Result<Vec<(Histogram<u64>, u64)>>
@@ -149,8 +151,10 @@ impl Driver {
         let topology = Arc::new(Topology::default());
         let mut workers = JoinSet::new();
         for (at, ledger) in std::mem::take(&mut self.ledgers).into_iter().enumerate() {
+            let system = system(at);
             let opened = self.addresses.open(system, at, &topology).await;
             let worker = Worker {
+                system,
                 store: opened.map_err(|why| anyhow!(why))?,
                 ledger,
                 shape: self.shape.clone(),
@@ -193,7 +197,7 @@ impl Worker {
     }
 
     /// Writes a new version of a key until one is acknowledged.
-    async fn write(&mut self, at: usize) -> Result<()> {
+    pub(super) async fn write(&mut self, at: usize) -> Result<()> {
         let mut last = String::new();
         for _ in 0..ATTEMPTS_MAX {
             let (key, version, tag) = self.ledger.next(at);
@@ -216,7 +220,12 @@ impl Worker {
     }
 }
 
-async fn read(store: &mut Store, key: &str, retries: &mut u64) -> Result<Option<Vec<u8>>> {
+/// Reads a key until there is an answer.
+pub(super) async fn read(
+    store: &mut Store,
+    key: &str,
+    retries: &mut u64,
+) -> Result<Option<Vec<u8>>> {
     let mut last = String::new();
     for _ in 0..ATTEMPTS_MAX {
         match store.get(key).await {

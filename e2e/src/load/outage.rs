@@ -1,7 +1,6 @@
 //! How long writes are impossible when a leader dies: one writer per partition, each as fast as it can, and
 //! the longest wait between two of its acknowledgements.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use super::ledger::{Ledger, Seen};
 use super::plan::StoreOptions;
 use super::report::{Outage, System};
 use super::store::{Addresses, Put, Store};
-use crate::client::{SLOTS, Topology, slot_of};
+use crate::client::{Topology, keys_of_partitions};
 use crate::traffic::Tagged;
 use crate::traffic::note::{self, Note};
 
@@ -57,7 +56,7 @@ pub(super) async fn run(options: Options) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(options.seconds);
     let topology = Arc::new(Topology::default());
     let mut writers = JoinSet::new();
-    for (at, key) in keys_of_partitions(options.partitions).into_iter().enumerate() {
+    for (at, key) in keys_of_partitions("outage:", options.partitions).into_iter().enumerate() {
         let store = open(&addresses, options.store, at, &topology).await?;
         writers.spawn(write_until(store, Ledger::of(std::iter::once(key)), end));
     }
@@ -164,20 +163,6 @@ async fn read_back(store: &mut Store, ledgers: &[Ledger]) -> Result<Vec<Seen>> {
     Ok(seen)
 }
 
-/// One key for each partition: partition = slot * partitions / slots.
-fn keys_of_partitions(partitions: u16) -> Vec<String> {
-    let mut keys = BTreeMap::new();
-    for n in 0_u32.. {
-        if keys.len() >= usize::from(partitions) {
-            break;
-        }
-        let key = format!("outage:{n}");
-        let slot = u32::from(slot_of(key.as_bytes()));
-        keys.entry(slot * u32::from(partitions) / u32::from(SLOTS)).or_insert(key);
-    }
-    keys.into_values().collect()
-}
-
 /// The host name of the member that leads.
 async fn leader(members: &[String]) -> Result<String> {
     for member in members {
@@ -192,20 +177,4 @@ async fn leader(members: &[String]) -> Result<String> {
 
 fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn there_is_one_key_for_every_partition() {
-        for partitions in [1, 8, 64, 1_024] {
-            let keys = keys_of_partitions(partitions);
-            let owners = keys.iter().map(|key| {
-                u32::from(slot_of(key.as_bytes())) * u32::from(partitions) / u32::from(SLOTS)
-            });
-            assert!(owners.eq(0..u32::from(partitions)));
-        }
-    }
 }

@@ -99,7 +99,8 @@ pub(super) async fn run(options: Options) -> Result<()> {
     Ok(())
 }
 
-async fn settle(store: &str, driver: Driver, value_bytes: usize) -> Result<Settled> {
+/// Reads everything back and judges it.
+pub(super) async fn settle(store: &str, driver: Driver, value_bytes: usize) -> Result<Settled> {
     let system = if store == ETCD { System::Etcd } else { System::FlinProxied };
     let (ledgers, seen) = driver.read_all(system).await?;
     let verdict = Ledger::judge(&ledgers, seen, value_bytes).map_err(|why| anyhow!(why))?;
@@ -113,7 +114,8 @@ async fn settle(store: &str, driver: Driver, value_bytes: usize) -> Result<Settl
     })
 }
 
-const FLIN: &str = "flin";
+/// The name of the store that is Flin.
+pub(super) const FLIN: &str = "flin";
 const ETCD: &str = "etcd";
 
 /// Both ways to Flin write to the same cluster, hence share a ledger.

@@ -79,6 +79,24 @@ pub(crate) struct Run {
     pub(crate) retries: u64,
 }
 
+/// One second of sustained load.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Second {
+    /// When it ended, microseconds since 1970.
+    pub(crate) at_us: u64,
+    /// Writes acknowledged in it.
+    pub(crate) writes: u64,
+    /// Reads answered in it, each of them the right value.
+    pub(crate) reads: u64,
+    /// Attempts that had to be repeated.
+    pub(crate) retries: u64,
+    /// The longest that a request of a client that routes itself had taken or has been taking, milliseconds,
+    /// retries included.
+    pub(crate) routed_ms: u64,
+    /// The same of a client that knows only the Service.
+    pub(crate) proxied_ms: u64,
+}
+
 /// What was written and what was there at the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Settled {

@@ -90,12 +90,7 @@ impl Traffic {
             "--epoch-us",
             &self.epoch_us.to_string(),
         ];
-        JobOptions {
-            name: name.to_owned(),
-            args: args.map(str::to_owned).into(),
-            password_secret: Some(self.cluster.secret()),
-            on_machine: None,
-        }
+        self.cluster.job(name, args.map(str::to_owned).into())
     }
 }
 

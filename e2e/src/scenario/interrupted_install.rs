@@ -4,18 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use flin_check::{History, check};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 use serde_json::Value;
 
 use crate::harness::{
-    FlinCluster, JobOptions, Kubernetes, OPERATOR_NAMESPACE, Seen, Space, await_condition,
-    small_spec, with_namespace,
+    FlinCluster, JobOptions, Kubernetes, RESUMED, Seen, await_condition, small_spec, with_namespace,
 };
 use crate::traffic::recorder::unix_us;
 
-/// How long the operator may take to come back or to go on after a kill: its lease must run out first.
-const RESUMED: Duration = Duration::from_secs(90);
 /// How long each Job may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -27,12 +22,12 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
             Ok(id.map_or(Seen::NotYet("no bootstrap in the status".to_owned()), Seen::Yes))
         });
         let born = born.await?;
-        kill_operator(space).await.context("after the bootstrap was recorded")?;
+        space.kill_operator().await.context("after the bootstrap was recorded")?;
         await_condition("pods are made", RESUMED, async || {
             Ok(Seen::when(!cluster.pods().await?.is_empty(), "no pods"))
         })
         .await?;
-        kill_operator(space).await.context("after pods were made")?;
+        space.kill_operator().await.context("after pods were made")?;
         cluster.await_available().await?;
         let now = bootstrap(&cluster).await?;
         ensure!(now.as_ref() == Some(&born), "the cluster {born} became {now:?}");
@@ -55,28 +50,8 @@ async fn bootstrap(cluster: &FlinCluster) -> Result<Option<String>> {
     Ok(id.map(str::to_owned))
 }
 
-/// Kills the operator that runs; after an earlier kill the next one must have started first.
-async fn kill_operator(space: &Space) -> Result<()> {
-    let api = space.kubernetes.api::<Pod>(OPERATOR_NAMESPACE);
-    let pods = await_condition("an operator runs", RESUMED, async || {
-        let pods = api.list(&ListParams::default()).await?.items;
-        let runs = pods.iter().any(|pod| {
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
-        });
-        Ok(if runs { Seen::Yes(pods) } else { Seen::NotYet(format!("{} pods", pods.len())) })
-    })
-    .await?;
-    space.delete_by_force(&pods).await
-}
-
 fn options(cluster: &FlinCluster, verb: &str, epoch_us: u64) -> JobOptions {
     let (target, epoch_us) = (cluster.address(), epoch_us.to_string());
     let args = ["traffic", verb, "--target", &target, "--keys", "500", "--epoch-us", &epoch_us];
-    JobOptions {
-        name: verb.to_owned(),
-        args: args.map(str::to_owned).into(),
-        password_secret: Some(cluster.secret()),
-        on_machine: None,
-    }
+    cluster.job(verb, args.map(str::to_owned).into())
 }

@@ -32,7 +32,7 @@ fn creations() -> Vec<(&'static str, Value, &'static str)> {
 fn changes() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"partitions": 128}), "partitions is fixed"),
-        (json!({"replicationFactor": 1}), "replicationFactor is fixed"),
+        (json!({"replicationFactor": 5}), "replicas must be at least replicationFactor"),
         (json!({"storage": {"size": "1Gi"}}), "never shrinks"),
         (json!({"storage": {"storageClassName": "another"}}), "storageClassName is fixed"),
         (json!({"auth": {"secretName": "mine"}}), "auth cannot be added or removed"),

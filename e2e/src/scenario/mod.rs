@@ -1,19 +1,26 @@
 //! What a user does with Flin, seen to work in a real cluster, one after the other.
 
 mod bad_input;
+mod bad_scale;
 mod doors;
 mod durability;
 mod install;
 mod interrupted_install;
 mod invalid_specs;
 mod recreate;
+mod replication_factor;
+mod rollout;
 mod scale;
+mod scale_faults;
 mod topology;
+mod volume_lost;
+mod worker_drained;
+mod worker_stopped;
 
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use tokio::time::{Instant, timeout};
@@ -21,14 +28,17 @@ use tokio::time::{Instant, timeout};
 use crate::harness::{Kubernetes, await_all_removed};
 
 /// How long one scenario may take, whatever it waits for inside.
-const SCENARIO_MAX: Duration = Duration::from_secs(420);
+const SCENARIO_MAX: Duration = Duration::from_secs(900);
 
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only this scenario; may be given several times.
+    /// Only this scenario, of whichever tier; may be given several times.
     #[arg(long)]
     scenario: Vec<String>,
+    /// How much time there is.
+    #[arg(long, value_enum, default_value = "default")]
+    tier: Tier,
     /// Lists the scenarios and does nothing.
     #[arg(long)]
     list: bool,
@@ -41,66 +51,128 @@ impl Options {
     }
 }
 
+/// When a scenario runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+enum Tier {
+    /// Always: within a quarter of an hour all together.
+    Default,
+    /// Also what takes long or switches machines off.
+    Long,
+}
+
 /// A scenario.
 struct Scenario {
     name: &'static str,
+    tier: Tier,
     about: &'static str,
     run: for<'a> fn(&'a Kubernetes) -> LocalBoxFuture<'a, Result<String>>,
 }
 
 /// All of them, in the order in which they run: the demo cluster first, while nothing else is going on.
-const SCENARIOS: [Scenario; 9] = [
+const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "install",
+        tier: Tier::Default,
         about: "the demo cluster is what its spec says, and at rest nothing is written",
         run: |kubernetes| install::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "doors",
+        tier: Tier::Default,
         about: "any client from outside is served for every key; a wrong password is refused",
         run: |kubernetes| doors::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "bad-input",
+        tier: Tier::Default,
         about: "nonsense gets a clear error and the node stays up",
         run: |kubernetes| bad_input::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "invalid-specs",
+        tier: Tier::Default,
         about: "a FlinCluster that breaks a rule is refused with the reason",
         run: |kubernetes| invalid_specs::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "topology",
+        tier: Tier::Default,
         about: "a Redis Cluster client inside the cluster routes itself",
         run: |kubernetes| topology::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "durability",
+        tier: Tier::Default,
         about: "50,000 acknowledged keys survive a leader's kill under load and a kill of all nodes",
         run: |kubernetes| durability::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "scale",
-        about: "a changed replica count is refused in the status, and nothing happens",
+        tier: Tier::Default,
+        about: "3 -> 5 -> 3 -> 4 -> 3 nodes under load: nothing lost, in balance, no more moved than needed",
         run: |kubernetes| scale::run(kubernetes).boxed_local(),
     },
     Scenario {
+        name: "scale-faults",
+        tier: Tier::Default,
+        about: "operator and nodes die and wishes are reversed while replicas move; the end is the same",
+        run: |kubernetes| scale_faults::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "bad-scale",
+        tier: Tier::Default,
+        about: "numbers of nodes that break a rule are refused; two wishes in a second are one",
+        run: |kubernetes| bad_scale::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "rollout",
+        tier: Tier::Default,
+        about: "a change restarts one pod at a time under load; a bad image stops at the first",
+        run: |kubernetes| rollout::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "replication-factor",
+        tier: Tier::Default,
+        about: "1 -> 3 -> 1 copies of each partition under load",
+        run: |kubernetes| replication_factor::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "volume-lost",
+        tier: Tier::Default,
+        about: "a node whose volume is deleted comes back as a new one and is filled again",
+        run: |kubernetes| volume_lost::run(kubernetes).boxed_local(),
+    },
+    Scenario {
         name: "recreate",
+        tier: Tier::Default,
         about: "a cluster made anew finds the old data, waits, and adopts it when told to",
         run: |kubernetes| recreate::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "interrupted-install",
+        tier: Tier::Default,
         about: "an operator killed while installing leaves one whole cluster",
         run: |kubernetes| interrupted_install::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "worker-drained",
+        tier: Tier::Long,
+        about: "a machine is drained: one node goes, no second one may, and it comes back",
+        run: |kubernetes| worker_drained::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "worker-stopped",
+        tier: Tier::Long,
+        about: "a machine is switched off: its copies are made anew elsewhere, and it comes back",
+        run: |kubernetes| worker_stopped::run(kubernetes).boxed_local(),
     },
 ];
 
 /// Prints the scenarios.
 pub(crate) fn list() {
     for scenario in &SCENARIOS {
-        println!("{:<20} {}", scenario.name, scenario.about);
+        let tier = if scenario.tier == Tier::Long { " (tier long)" } else { "" };
+        println!("{:<20} {}{tier}", scenario.name, scenario.about);
     }
 }
 
@@ -110,7 +182,7 @@ pub(crate) fn list() {
 /// When one failed, after all have run.
 pub(crate) async fn run(kubernetes: &Kubernetes, options: &Options) -> Result<()> {
     let begin = Instant::now();
-    let chosen = chosen(&options.scenario)?;
+    let chosen = chosen(&options.scenario, options.tier)?;
     let mut failed = Vec::new();
     for scenario in &chosen {
         let begin = Instant::now();
@@ -140,9 +212,9 @@ pub(crate) async fn run(kubernetes: &Kubernetes, options: &Options) -> Result<()
     bail!("{} of {all} scenarios failed in {seconds} s: {}", failed.len(), failed.join(", "))
 }
 
-fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
+fn chosen(names: &[String], tier: Tier) -> Result<Vec<&'static Scenario>> {
     if names.is_empty() {
-        return Ok(SCENARIOS.iter().collect());
+        return Ok(SCENARIOS.iter().filter(|scenario| scenario.tier <= tier).collect());
     }
     let find = |name: &String| SCENARIOS.iter().find(|scenario| scenario.name == name);
     match names.iter().find(|name| find(name).is_none()) {

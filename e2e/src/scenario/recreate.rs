@@ -59,10 +59,5 @@ fn options(cluster: &FlinCluster, verb: &str, epoch_us: u64) -> JobOptions {
     let (keys, epoch_us) = (KEYS.to_string(), epoch_us.to_string());
     let target = cluster.address();
     let args = ["traffic", verb, "--target", &target, "--keys", &keys, "--epoch-us", &epoch_us];
-    JobOptions {
-        name: verb.to_owned(),
-        args: args.map(str::to_owned).into(),
-        password_secret: Some(cluster.secret()),
-        on_machine: None,
-    }
+    cluster.job(verb, args.map(str::to_owned).into())
 }

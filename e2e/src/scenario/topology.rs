@@ -20,7 +20,7 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
             name: "route".to_owned(),
             args: args.map(str::to_owned).into(),
             password_secret: Some(format!("{DEMO}-auth")),
-            on_machine: None,
+            ..JobOptions::default()
         };
         let output = space.run_job(options, Duration::from_secs(90)).await?;
         let told: Vec<_> = output

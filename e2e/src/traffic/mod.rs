@@ -6,8 +6,9 @@ pub(crate) mod note;
 mod read;
 pub(crate) mod recorder;
 mod route;
-pub(crate) mod sigkill;
+pub(crate) mod signal;
 mod value;
+pub(crate) mod watch;
 mod write;
 
 use std::sync::Arc;
@@ -30,8 +31,10 @@ pub(crate) enum Command {
     Read(Options),
     /// Routes itself by the cluster's topology, with a Redis Cluster client and by hand.
     Route(Options),
-    /// Kills the processes of one pod with SIGKILL. Needs the process namespace of the machine.
-    Sigkill(sigkill::Options),
+    /// Signals the processes of one pod. Needs the process namespace of the machine.
+    Signal(signal::Options),
+    /// Asks and probes the cluster without end, and says what it finds.
+    Watch(watch::Options),
 }
 
 /// What all recorded traffic is told: where it goes, and with which keys.
@@ -122,7 +125,8 @@ pub(crate) async fn run(command: Command) -> Result<()> {
         Command::Write(options) => write::run(options).await,
         Command::Read(options) => read::run(options).await,
         Command::Route(options) => route::run(options).await,
-        Command::Sigkill(options) => sigkill::run(&options),
+        Command::Signal(options) => signal::run(&options),
+        Command::Watch(options) => watch::run(&options).await,
     };
     if let Err(error) = done {
         note::print(&Note::Problem { text: format!("{error:#}") });

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use flin_check::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::load::report::{Outage, Run, Settled};
+use super::watch::Facts;
+use crate::load::report::{Outage, Run, Second, Settled};
 
 /// What a pod says that is no part of the history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,10 +16,14 @@ pub(crate) enum Note {
     Progress { done: u64 },
     /// A routed client's findings, for people.
     Routed { text: String },
-    /// One process was killed.
-    Killed { pid: i32, program: String },
+    /// One process was sent a signal.
+    Signalled { pid: i32, program: String },
+    /// What the cluster says about itself and how it answers.
+    Facts(Facts),
     /// One measured run of the benchmark.
     Run(Run),
+    /// A second of sustained load.
+    Second(Second),
     /// What the benchmark wrote and what was still there at its end.
     Settled(Settled),
     /// Writes to every partition are running; faults may begin. Names the leader where only the store knows.

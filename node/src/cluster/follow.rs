@@ -1,22 +1,31 @@
-//! Following the meta state on a node that does not replicate it.
+//! Keeping up with the meta state from afar.
+//!
+//! A node watches one of those that replicate the meta group: every change arrives at once. But whom it takes for
+//! one is what it knew last, and after a long absence nobody of them may be there any more, or may know less than
+//! others do. So it also asks everybody it ever heard of, one after the other and at leisure, what they know.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flin_proto::peer::WatchClusterRequest;
 use flin_proto::peer::peer_client::PeerClient;
-use flin_state::cluster::{ClusterState, Genesis};
-use flin_state::ids::NodeId;
+use flin_state::cluster::{ClusterState, Genesis, MemberState};
+use flin_state::ids::{GroupId, NodeId};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::debug;
 
+use super::join::state_at;
 use super::meta_nodes;
 use crate::groups::board::Board;
 use crate::transport::peers::Peers;
 use crate::transport::{MESSAGE_BYTES_MAX, RECONNECT_DELAY, connect};
 
-/// Keeps the board's meta state fresh from whichever meta node answers, until told to stop. On a node that
-/// replicates the meta group it waits: its own replica knows better.
+/// How often another node is asked what it knows.
+const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Keeps the board's meta state fresh until told to stop.
 pub(crate) async fn follow(
     genesis: Genesis,
     board: Arc<Board>,
@@ -24,21 +33,39 @@ pub(crate) async fn follow(
     stop: CancellationToken,
 ) {
     let work = async {
-        let mut turn = 0;
-        loop {
-            let known = board.view().cluster.clone();
-            let nodes = meta_nodes(&genesis, known.as_deref());
-            if !nodes.contains(&board.node()) && !nodes.is_empty() {
-                let node = nodes[turn % nodes.len()];
-                if let Err(status) = watch(node, &board, &peers).await {
-                    debug!(%node, reason = %status.message(), "cannot follow the meta state here");
-                }
-                turn += 1;
-            }
-            tokio::time::sleep(RECONNECT_DELAY).await;
-        }
+        tokio::join!(watch_meta_nodes(&genesis, &board, &peers), compare(&genesis, &board, &peers))
     };
     let _ = stop.run_until_cancelled(work).await;
+}
+
+/// Watches whichever meta node answers, for as long as it is one. A node that replicates the meta group does so
+/// too: its replica may have been removed without hearing of it. Only the leader knows best.
+async fn watch_meta_nodes(genesis: &Genesis, board: &Board, peers: &Peers) {
+    let own = board.node();
+    for turn in 0_usize.. {
+        let known = board.view().cluster.clone();
+        let mut nodes = meta_nodes(genesis, known.as_deref());
+        nodes.retain(|node| *node != own);
+        if !nodes.is_empty() && board.leadership(GroupId::META).leader != Some(own) {
+            let node = nodes[turn % nodes.len()];
+            tokio::select! {
+                watched = watch(node, board, peers) => if let Err(status) = watched {
+                    debug!(%node, reason = %status.message(), "cannot follow the meta state here");
+                },
+                () = has_left_meta(node, genesis, board) => {}
+            }
+        }
+        tokio::time::sleep(RECONNECT_DELAY).await;
+    }
+}
+
+/// Returns once `node` replicates the meta group no more, as far as is known here.
+async fn has_left_meta(node: NodeId, genesis: &Genesis, board: &Board) {
+    let mut states = board.cluster();
+    let gone = states.wait_for(|state| !meta_nodes(genesis, state.as_deref()).contains(&node));
+    if gone.await.is_err() {
+        std::future::pending().await
+    }
 }
 
 async fn watch(node: NodeId, board: &Board, peers: &Peers) -> Result<(), Status> {
@@ -49,9 +76,89 @@ async fn watch(node: NodeId, board: &Board, peers: &Peers) -> Result<(), Status>
     let request = peers.credentials.request(node, WatchClusterRequest {});
     let mut states = client.watch_cluster(request).await?.into_inner();
     while let Some(state) = states.message().await? {
-        let state: ClusterState = serde_json::from_slice(&state.json)
+        let state = ClusterState::from_json(&state.json)
             .map_err(|error| Status::data_loss(format!("a malformed meta state: {error}")))?;
         board.set_cluster(Arc::new(state));
     }
     Ok(())
+}
+
+/// Asks one address after the other for the state it knows.
+async fn compare(genesis: &Genesis, board: &Board, peers: &Peers) {
+    for turn in 0_usize.. {
+        let known = board.view().cluster.clone();
+        let addresses = addresses(genesis, known.as_deref(), board.node());
+        if !addresses.is_empty() {
+            let address = &addresses[turn % addresses.len()];
+            match state_at(&peers.credentials, address).await {
+                Ok(Some(state)) => drop(board.set_cluster(Arc::new(state))),
+                Ok(None) => {}
+                Err(status) => {
+                    debug!(%address, reason = %status.message(), "cannot ask for the meta state here");
+                }
+            }
+        }
+        tokio::time::sleep(COMPARE_INTERVAL).await;
+    }
+}
+
+/// Where members other than `own` are, and where first members were: a node with another id may be there now,
+/// and know more.
+fn addresses(genesis: &Genesis, state: Option<&ClusterState>, own: NodeId) -> Vec<String> {
+    let members = state.iter().flat_map(|state| &state.members);
+    let own_address = members.clone().find(|(node, _)| **node == own).map(|(_, m)| &m.peer_address);
+    let members = members
+        .filter(|(_, member)| member.state != MemberState::Replaced)
+        .map(|(node, member)| (*node, &member.peer_address));
+    let first = genesis.members.iter().map(|member| (member.node_id, &member.peer_address));
+    let others = members.chain(first).filter(|(node, _)| *node != own);
+    let addresses: BTreeSet<&String> = others.map(|(_, address)| address).collect();
+    addresses.into_iter().filter(|address| Some(*address) != own_address).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use flin_state::cluster::GenesisMember;
+    use flin_state::ids::ClusterId;
+
+    use super::*;
+
+    fn genesis() -> Genesis {
+        let members = (1..=3).map(|id| GenesisMember {
+            name: format!("n{id}"),
+            node_id: NodeId(id),
+            peer_address: format!("n{id}:6383"),
+            client_address: format!("n{id}:6384"),
+            zone: String::new(),
+        });
+        Genesis {
+            cluster_id: ClusterId(7),
+            partitions: 2,
+            replication_factor: 3,
+            members: members.collect(),
+        }
+    }
+
+    #[test]
+    fn before_anything_is_known_first_members_are_asked() {
+        assert_eq!(addresses(&genesis(), None, NodeId(2)), ["n1:6383", "n3:6383"]);
+        assert_eq!(addresses(&genesis(), None, NodeId(9)).len(), 3);
+    }
+
+    #[test]
+    fn a_node_that_took_the_place_of_a_first_member_asks_the_others_and_not_itself() {
+        let genesis = genesis();
+        let mut state = genesis.begin().unwrap();
+        let replaced = state.members.get_mut(&NodeId(2)).unwrap();
+        replaced.state = MemberState::Replaced;
+        let mut fresh = replaced.clone();
+        fresh.state = MemberState::Serving;
+        state.members.insert(NodeId(4), fresh.clone());
+        fresh.peer_address = "n5:6383".into();
+        state.members.insert(NodeId(5), fresh);
+        state.members.remove(&NodeId(3));
+        // A first member that was removed is asked too: whoever listens there now may know more.
+        let expected = ["n1:6383", "n3:6383", "n5:6383"];
+        assert_eq!(addresses(&genesis, Some(&state), NodeId(4)), expected);
+    }
 }

@@ -1,5 +1,6 @@
 //! The cluster on one machine, with a shell script in place of the node and an administration of our own.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use flin_proto::admin::{Cluster, ListPartitionsResponse, Node, Partition};
-use flin_state::ids::ClusterId;
+use flin_state::ids::{ClusterId, NodeId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::bootstrap::{Phase, read_genesis};
-use crate::grpc::admin::{AdminError, AdminService, Administration};
+use crate::grpc::admin::{AdminError, AdminService, Administration, Wishes};
 
 fn options(dir: &TempDir, nodes: u16, base_port: u16) -> DevOptions {
     let data = dir.path().join("data");
@@ -56,6 +57,18 @@ impl Administration for Led {
 
     async fn step_down(&self, _: bool) -> Result<u32, AdminError> {
         Ok(0)
+    }
+
+    async fn set_draining(&self, _: ClusterId, _: BTreeSet<NodeId>) -> Result<(), AdminError> {
+        Err(AdminError::Refused("nothing moves here".into()))
+    }
+
+    async fn remove_member(&self, _: ClusterId, _: NodeId) -> Result<(), AdminError> {
+        Err(AdminError::Refused("nothing moves here".into()))
+    }
+
+    async fn configure(&self, _: ClusterId, _: Wishes) -> Result<(), AdminError> {
+        Err(AdminError::Refused("nothing moves here".into()))
     }
 }
 

@@ -51,7 +51,10 @@ impl Group {
                     ProposeError::NotLeader { .. } => self.not_here(),
                     // It is about to lead elsewhere: whoever asks again finds out where.
                     ProposeError::Transferring => RequestError::NotHere { leader: None },
-                    busy @ (ProposeError::Busy | ProposeError::Empty) => {
+                    busy @ (ProposeError::Busy
+                    | ProposeError::Empty
+                    | ProposeError::ConfigurationPending
+                    | ProposeError::Impossible(_)) => {
                         RequestError::TryLater(format!("the partition is overloaded: {busy}"))
                     }
                 };

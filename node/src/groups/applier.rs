@@ -7,25 +7,28 @@
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use flin_state::apply::Apply;
 use flin_state::cluster::{Change, ClusterState, apply_cluster};
-use flin_state::command::{Command, Committed, Content};
-use flin_state::engine::{Engine, WriteBatch};
+use flin_state::command::{Command, Committed};
+use flin_state::engine::{Edit, Engine, WriteBatch};
 use flin_state::ids::{GroupId, LogIndex, Timestamp};
 use flin_state::keys::{EngineKey, GroupState, Space, group_range, space_range};
-use flin_state::log::{Entry, EntryKind};
+use flin_state::log::Entry;
 use flin_state::operation::{Read, Reply, Write};
 use flin_state::read::{ReadOutcome, read_all};
 use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::board::Board;
+use super::decoding::{Steps, decoded};
+use super::estimate::estimate_bytes;
 use super::group::Waiter;
 use super::mailbox::{Answer, Groups, Input};
+use super::marks::{Mark, Marks};
 use super::metrics::CoreMetrics;
 use super::worker::Fatal;
 use crate::clock::Clock;
@@ -38,6 +41,8 @@ pub(crate) const WORK_MAX: usize = 1_024;
 const WORK_PER_BATCH: usize = 256;
 /// Keys that one sweep of a group removes.
 const EXPIRE_PER_SWEEP: u32 = 1_000;
+/// Groups whose size one sweep estimates.
+const ESTIMATES_PER_SWEEP: usize = 8;
 
 /// One thing for the applier to do.
 pub(crate) enum Work {
@@ -49,27 +54,13 @@ pub(crate) enum Work {
     Install { group: GroupId, done: SyncSender<GroupState> },
     /// A group to keep from now on, with what it has applied.
     Host { group: GroupId, state: GroupState },
-    /// Look for keys that are due in groups led here, and propose their removal.
+    /// A group that is no longer hosted: delete what it holds, and say when that is done.
+    Drop { group: GroupId, done: SyncSender<()> },
+    /// Look for keys that are due in groups led here, and propose their removal; estimate the size of some.
     Sweep { groups: Vec<GroupId> },
     /// End the applier.
     Stop,
 }
-
-/// The last index that each group has applied, of those that moved; the worker takes them when it wakes.
-#[derive(Default)]
-pub(crate) struct Marks(Mutex<BTreeMap<GroupId, LogIndex>>);
-
-impl Marks {
-    pub(crate) fn take(&self) -> BTreeMap<GroupId, LogIndex> {
-        mem::take(&mut *self.0.lock().expect(POISON))
-    }
-
-    fn put(&self, marks: impl IntoIterator<Item = (GroupId, LogIndex)>) {
-        self.0.lock().expect(POISON).extend(marks);
-    }
-}
-
-const POISON: &str = "no thread panics while it holds the marks";
 
 /// The owner of the state machines of a node.
 pub(crate) struct Applier {
@@ -81,6 +72,8 @@ pub(crate) struct Applier {
     pub(crate) metrics: CoreMetrics,
     pub(crate) cluster: Option<ClusterState>,
     pub(crate) groups: BTreeMap<GroupId, Hosted>,
+    /// Whose size is estimated next.
+    pub(crate) estimates: usize,
 }
 
 /// A group's state machine.
@@ -137,7 +130,15 @@ impl Applier {
                     Work::Host { group, state } => {
                         self.groups.insert(group, Hosted::new(state));
                     }
-                    Work::Sweep { groups } => self.sweep(&groups)?,
+                    Work::Drop { group, done } => {
+                        self.commit(mem::take(&mut commits))?;
+                        self.drop_group(group)?;
+                        let _ = done.send(());
+                    }
+                    Work::Sweep { groups } => {
+                        self.sweep(&groups)?;
+                        self.estimate(&groups)?;
+                    }
                     Work::Stop => return self.commit(commits),
                 }
             }
@@ -163,11 +164,11 @@ impl Applier {
         for (group, commits) in commits {
             let Some(hosted) = self.groups.get_mut(&group) else { continue };
             self.metrics.entries_applied.inc_by(commits.entries.len() as u64);
+            let mut steps = Steps::from(&hosted.state.configuration);
             if group == GroupId::META {
-                let entries = commits.entries.into_iter().map(|entry| {
-                    let decode = |data: Bytes| Change::decode(&data).map_err(|e| e.to_string());
-                    decoded(group, entry, decode)
-                });
+                let decode = |data: Bytes| Change::decode(&data).map_err(|e| e.to_string());
+                let entries = commits.entries.into_iter();
+                let entries = entries.map(|entry| decoded(group, entry, &mut steps, decode));
                 let entries = entries.collect::<Result<Vec<_>, Fatal>>()?;
                 let answers =
                     apply_cluster(&mut hosted.state, &mut self.cluster, &entries, &mut out);
@@ -176,9 +177,18 @@ impl Applier {
                 });
                 match_changes(&entries, answers, commits.waiters, &mut due);
             } else {
-                apply_writes(&*self.engine, group, hosted, commits, &mut out, &mut due)?;
+                apply_writes(
+                    &*self.engine,
+                    group,
+                    hosted,
+                    commits,
+                    &mut steps,
+                    &mut out,
+                    &mut due,
+                )?;
             }
-            marks.push((group, hosted.state.applied));
+            let applied = hosted.state.applied;
+            marks.push((group, Mark { applied, configurations: steps.taken }));
         }
         self.engine.write(out)?;
         if let Some(cluster) = &self.cluster {
@@ -272,7 +282,32 @@ impl Applier {
         }
     }
 
+    /// Estimates the live data of a few groups, in turn: what some records take, times their number.
+    fn estimate(&mut self, groups: &[GroupId]) -> Result<(), Fatal> {
+        let Some(start) = self.estimates.checked_rem(groups.len()) else { return Ok(()) };
+        self.estimates = self.estimates.wrapping_add(ESTIMATES_PER_SWEEP);
+        let turn = groups.iter().cycle().skip(start).take(ESTIMATES_PER_SWEEP.min(groups.len()));
+        for group in turn {
+            let Some(hosted) = self.groups.get(group) else { continue };
+            let bytes = estimate_bytes(&*self.engine, *group, hosted.state.keys)?;
+            self.board.set_estimated_bytes(*group, bytes);
+        }
+        Ok(())
+    }
+
+    fn drop_group(&mut self, group: GroupId) -> Result<(), Fatal> {
+        self.groups.remove(&group);
+        self.marks.clear(group);
+        self.engine.write(forgetting(group))?;
+        if group == GroupId::META {
+            // From now on the state comes from those who hold the group.
+            self.cluster = None;
+        }
+        Ok(())
+    }
+
     fn install(&mut self, group: GroupId) -> Result<GroupState, Fatal> {
+        self.marks.clear(group);
         let (from, to) = group_range(group);
         self.engine.install(&stage_name(group), &from, &to)?;
         let state = GroupState::load(&*self.engine, group)?.ok_or_else(|| {
@@ -290,21 +325,10 @@ impl Applier {
     }
 }
 
-fn decoded<C>(
-    group: GroupId,
-    entry: Entry,
-    decode: impl Fn(Bytes) -> Result<C, String>,
-) -> Result<Committed<C>, Fatal> {
-    let (index, term) = (entry.index, entry.term);
-    let broken = |what| Fatal::Entry { group, index, what };
-    let content = match entry.kind {
-        EntryKind::Configuration => {
-            return Err(broken("this version does not change configurations".into()));
-        }
-        EntryKind::Command if entry.data.is_empty() => Content::Nothing,
-        EntryKind::Command => Content::Command(decode(entry.data).map_err(broken)?),
-    };
-    Ok(Committed { index, term, content })
+/// What makes the engine forget everything of a group.
+pub(crate) fn forgetting(group: GroupId) -> WriteBatch {
+    let (from, to) = group_range(group);
+    WriteBatch { edits: vec![Edit::DeleteRange { from: from.into(), to: to.into() }] }
 }
 
 /// Gives each run of writes its part of its entry's replies.
@@ -313,14 +337,15 @@ fn apply_writes(
     group: GroupId,
     hosted: &mut Hosted,
     commits: Commits,
+    steps: &mut Steps,
     out: &mut WriteBatch,
     due: &mut Vec<Due>,
 ) -> Result<(), Fatal> {
+    let decode = |data| Command::decode(data).map_err(|error| error.to_string());
     let mut waiters = commits.waiters.into_iter().peekable();
     let mut run = Apply::begin(engine, group, &mut hosted.state);
     for entry in commits.entries {
-        let entry =
-            decoded(group, entry, |data| Command::decode(data).map_err(|error| error.to_string()))?;
+        let entry = decoded(group, entry, steps, decode)?;
         let index = entry.index;
         let mut replies = run.entry(entry)?.into_iter();
         if let Some((_, runs)) = waiters.next_if(|(waited, _)| *waited == index) {

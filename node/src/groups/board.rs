@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
-use flin_proto::peer::LeaderReport;
+use flin_proto::peer::{JobReport, LeaderReport};
 use flin_state::cluster::ClusterState;
 use flin_state::ids::{GroupId, NodeId, Term};
 use tokio::sync::watch;
@@ -17,13 +17,26 @@ use crate::front::requests::View;
 pub(crate) const SILENCE_MS_MAX: u64 = 3_000;
 
 /// What is known of a group's leadership.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Leadership {
     pub(crate) term: Term,
     pub(crate) leader: Option<NodeId>,
     /// Replicas alive and caught up, as the leader sees them; and when it said so.
     pub(crate) healthy: u32,
     pub(crate) reported_ms: Option<u64>,
+    /// How many replicas vote.
+    pub(crate) replicas: u32,
+    /// Live data, estimated.
+    pub(crate) bytes: u64,
+    /// What the group has made of its job.
+    pub(crate) job: Option<JobReport>,
+}
+
+/// The space of a data volume, in bytes; zeros when it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Disk {
+    pub(crate) total: u64,
+    pub(crate) free: u64,
 }
 
 /// The shared board of a node.
@@ -43,6 +56,9 @@ struct Facts {
     leaving: BTreeSet<NodeId>,
     ready: Option<String>,
     replicas: usize,
+    disks: BTreeMap<NodeId, Disk>,
+    /// The live data of groups hosted here, estimated.
+    bytes: BTreeMap<GroupId, u64>,
 }
 
 impl Board {
@@ -120,6 +136,10 @@ impl Board {
         let mut changed = false;
         let mut facts = self.facts.write().expect(POISON);
         facts.heard_ms.insert(node, now_ms);
+        if report.disk_total_bytes > 0 {
+            let disk = Disk { total: report.disk_total_bytes, free: report.disk_free_bytes };
+            facts.disks.insert(node, disk);
+        }
         if report.leaving {
             facts.leaving.insert(node);
         } else {
@@ -138,6 +158,9 @@ impl Board {
                 leader: Some(node),
                 healthy: led.healthy,
                 reported_ms: Some(now_ms),
+                replicas: led.replicas,
+                bytes: led.bytes,
+                job: led.job,
             };
         }
         drop(facts);
@@ -196,6 +219,37 @@ impl Board {
                 .heard_ms
                 .get(&node)
                 .is_some_and(|at| now_ms.saturating_sub(*at) <= SILENCE_MS_MAX)
+    }
+
+    /// For how long `node` was not heard of; `None` if it never was since this node started. This node
+    /// always is.
+    pub(crate) fn silence_ms(&self, node: NodeId, now_ms: u64) -> Option<u64> {
+        if node == self.node {
+            return Some(0);
+        }
+        let facts = self.facts.read().expect(POISON);
+        facts.heard_ms.get(&node).map(|at| now_ms.saturating_sub(*at))
+    }
+
+    /// The space of a node's data volume, as it last said.
+    pub(crate) fn disk(&self, node: NodeId) -> Disk {
+        self.facts.read().expect(POISON).disks.get(&node).copied().unwrap_or_default()
+    }
+
+    /// Pins up the space of this node's data volume; its reports carry it on.
+    pub(crate) fn set_own_disk(&self, disk: Disk) {
+        self.facts.write().expect(POISON).disks.insert(self.node, disk);
+    }
+
+    /// The live data of a group: as estimated here, or else as its last leader said.
+    pub(crate) fn estimated_bytes(&self, group: GroupId) -> u64 {
+        let facts = self.facts.read().expect(POISON);
+        let reported = || facts.groups.get(&group).map(|known| known.bytes);
+        facts.bytes.get(&group).copied().or_else(reported).unwrap_or_default()
+    }
+
+    pub(crate) fn set_estimated_bytes(&self, group: GroupId, bytes: u64) {
+        self.facts.write().expect(POISON).bytes.insert(group, bytes);
     }
 
     fn refresh_view(&self) {

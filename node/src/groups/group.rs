@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flin_proto::peer::JobReport;
 use flin_replica::Replica;
 use flin_state::cluster::Change;
 use flin_state::ids::{LogIndex, ReplicaId};
@@ -33,6 +34,8 @@ pub(crate) struct Group {
     /// Proposals whose fate is open.
     pub(crate) pending: Pending<Waiter>,
     pub(crate) confirmation: Confirmation,
+    /// What the group, while led here, has made of its job.
+    pub(crate) job: Option<JobReport>,
 }
 
 /// A run of reads.
@@ -102,6 +105,7 @@ impl Group {
             asked: BTreeMap::new(),
             pending: Pending::default(),
             confirmation: Confirmation::Wanted,
+            job: None,
         }
     }
 
@@ -114,6 +118,32 @@ impl Group {
         self.applied = index;
         if matches!(self.confirmation, Confirmation::Index(wanted) if index >= wanted) {
             self.confirmation = Confirmation::Done;
+        }
+    }
+
+    /// Whether the group has gone on without this replica. One that waits for its first snapshot knows no
+    /// configuration yet.
+    pub(crate) fn is_removed(&self) -> bool {
+        let nodes = &self.configuration.nodes;
+        !nodes.is_empty() && !nodes.contains_key(&self.id)
+    }
+
+    /// Ends everything that waits: what was not proposed is surely not done, of the rest nobody knows.
+    pub(crate) fn abandon(mut self, not_done: &RequestError) {
+        for (_, answer) in self.writes.drain(..) {
+            let _ = answer.send(Err(not_done.clone()));
+        }
+        for (_, answer) in self.changes.drain(..) {
+            let _ = answer.send(Err(not_done.clone()));
+        }
+        let asked = std::mem::take(&mut self.asked).into_values().flat_map(|asked| asked.runs);
+        for run in self.reads.drain(..).chain(asked) {
+            let _ = run.answer.send(Err(not_done.clone()));
+        }
+        for waiter in self.pending.skip(LogIndex(u64::MAX - 1)) {
+            waiter.fail(RequestError::Unknown(
+                "this node's replica was removed before it knew the outcome".into(),
+            ));
         }
     }
 

@@ -8,13 +8,11 @@ use flin_state::cluster::ClusterState;
 use flin_state::engine::{Engine, EngineError, WriteBatch};
 use flin_state::ids::{GroupId, NodeId, ReplicaId};
 use flin_state::keys::GroupState;
-use flin_state::log::{
-    GroupRecord, HardState, INITIAL_INDEX, INITIAL_TERM, Log, LogEdit, LogError,
-};
+use flin_state::log::{GroupRecord, HardState, Log, LogEdit, LogError};
 use flin_state::membership::Configuration;
 
-use super::applier::Work;
-use super::group::Group;
+use super::applier::{Work, forgetting};
+use super::group::{Confirmation, Group};
 use super::worker::{Fatal, Ground, Timing};
 
 /// Why a group could not be hosted.
@@ -51,23 +49,47 @@ pub enum HostError {
 pub(crate) struct Birth {
     pub(crate) group: GroupId,
     pub(crate) replica: ReplicaId,
-    pub(crate) configuration: Configuration,
+    /// What the group begins with; `None` for a replica that joins it, which knows nothing until its first
+    /// snapshot.
+    pub(crate) configuration: Option<Configuration>,
 }
 
-/// The groups that `state` places on `node` and that are not there yet.
+/// The groups that `state` places on `node` and that are not there yet. A replica that was removed already,
+/// though `state` still names it, is not missed: its group has gone on without it.
 pub(crate) fn missing(
     state: &ClusterState,
     node: NodeId,
     hosted: &BTreeMap<GroupId, Group>,
+    log: &dyn Log,
 ) -> Vec<Birth> {
-    let placed = state.groups_on(node).filter(|(group, _)| !hosted.contains_key(group));
+    let placed: Vec<(GroupId, ReplicaId)> =
+        state.groups_on(node).filter(|(group, _)| !hosted.contains_key(group)).collect();
+    if placed.is_empty() {
+        return Vec::new();
+    }
+    let removed: BTreeMap<GroupId, ReplicaId> = log
+        .groups()
+        .into_iter()
+        .filter_map(|(group, record)| match record {
+            GroupRecord::Removed(replica) => Some((group, replica)),
+            GroupRecord::Hosted(_) => None,
+        })
+        .collect();
     placed
+        .into_iter()
+        .filter(|(group, replica)| removed.get(group).is_none_or(|removed| replica > removed))
         .map(|(group, replica)| Birth {
             group,
             replica,
-            configuration: state.first_configuration(group),
+            configuration: state.birth_configuration(group, replica),
         })
         .collect()
+}
+
+/// Whether `replica` was minted and is part of its group no more. A state from before it was minted says
+/// nothing: what a node finds on its disk may be newer than the state it finds beside it.
+pub(crate) fn is_disowned(state: &ClusterState, group: GroupId, replica: ReplicaId) -> bool {
+    replica < state.next_replica_id && !state.names_replica(group, replica)
 }
 
 /// The replica that should lead a group.
@@ -83,27 +105,31 @@ pub(crate) fn establish(
     births: &[Birth],
 ) -> Result<Vec<GroupState>, HostError> {
     let mut batch = WriteBatch::default();
-    let states: Vec<GroupState> =
-        births.iter().map(|birth| GroupState::initial(birth.configuration.clone())).collect();
-    for (birth, state) in births.iter().zip(&states) {
-        state.save(birth.group, &mut batch);
+    let mut states = Vec::with_capacity(births.len());
+    let mut edits = Vec::with_capacity(2 * births.len());
+    for Birth { group, replica, configuration } in births {
+        let (group, replica) = (*group, *replica);
+        let state = match configuration {
+            Some(configuration) => GroupState::initial(configuration.clone()),
+            None => GroupState::blank(),
+        };
+        // An earlier replica of the group may have left something if a crash cut its removal short.
+        batch.edits.append(&mut forgetting(group).edits);
+        state.save(group, &mut batch);
+        edits.push(LogEdit::Create {
+            group,
+            replica,
+            index: state.applied,
+            term: state.applied_term,
+        });
+        let (term, commit) = (state.applied_term, state.applied);
+        let hard_state = HardState { term, vote: ReplicaId(0), commit };
+        edits.push(LogEdit::HardState { group, state: hard_state });
+        states.push(state);
     }
     engine.write(batch)?;
     engine.flush()?;
-    let edits = births.iter().flat_map(|birth| {
-        let hard_state =
-            HardState { term: INITIAL_TERM, vote: ReplicaId(0), commit: INITIAL_INDEX };
-        [
-            LogEdit::Create {
-                group: birth.group,
-                replica: birth.replica,
-                index: INITIAL_INDEX,
-                term: INITIAL_TERM,
-            },
-            LogEdit::HardState { group: birth.group, state: hard_state },
-        ]
-    });
-    log.write(&edits.collect::<Vec<_>>())?;
+    log.write(&edits)?;
     log.sync()?;
     Ok(states)
 }
@@ -113,7 +139,7 @@ pub(crate) fn create(ground: &Ground, births: &[Birth]) -> Result<Vec<(GroupId, 
     let states = establish(&*ground.engine, &*ground.log, births)?;
     let mut created = Vec::with_capacity(births.len());
     for (birth, state) in births.iter().zip(states) {
-        let group = restore_one(
+        let mut group = restore_one(
             &ground.log,
             ground.timing,
             ground.seed,
@@ -121,6 +147,10 @@ pub(crate) fn create(ground: &Ground, births: &[Birth]) -> Result<Vec<(GroupId, 
             birth.replica,
             &state,
         )?;
+        if birth.configuration.is_none() {
+            // It was not here when the node started, and cannot vote before its leader calls it caught up.
+            group.confirmation = Confirmation::Done;
+        }
         ground
             .work
             .send(Work::Host { group: birth.group, state })
@@ -146,7 +176,11 @@ pub(crate) fn restore(
 ) -> Result<Found, HostError> {
     let mut found = Found { groups: BTreeMap::new(), states: BTreeMap::new() };
     for (group, record) in log.groups() {
-        let GroupRecord::Hosted(replica) = record else { continue };
+        let GroupRecord::Hosted(replica) = record else {
+            // A crash may have come between the tombstone and the end of the state.
+            engine.write(forgetting(group))?;
+            continue;
+        };
         let state =
             GroupState::load(engine, group)?.ok_or(HostError::StateGone { group, replica })?;
         let mending = reconcile(&**log, group, state.applied, state.applied_term)

@@ -17,6 +17,7 @@ pub struct CoreMetrics {
     pub(crate) messages_dropped: Counter,
     pub(crate) messages_refused: Counter,
     pub(crate) snapshots_sent: Counter,
+    pub(crate) snapshot_bytes_sent: Counter,
     pub(crate) snapshots_installed: Counter,
     pub(crate) leaders: Gauge,
     pub(crate) replicas: Gauge,
@@ -36,6 +37,7 @@ impl CoreMetrics {
             messages_dropped: Counter::default(),
             messages_refused: Counter::default(),
             snapshots_sent: Counter::default(),
+            snapshot_bytes_sent: Counter::default(),
             snapshots_installed: Counter::default(),
             leaders: Gauge::default(),
             replicas: Gauge::default(),
@@ -59,6 +61,11 @@ impl CoreMetrics {
                 &m.messages_refused,
             ),
             ("snapshots_sent", "Snapshots delivered to followers", &m.snapshots_sent),
+            (
+                "snapshot_bytes_sent",
+                "Bytes of keys and values sent in snapshots",
+                &m.snapshot_bytes_sent,
+            ),
             ("snapshots_installed", "Snapshots installed here", &m.snapshots_installed),
         ];
         for (name, help, counter) in counters {

@@ -10,16 +10,23 @@
 //! - an acknowledgement or a vote before the sync that makes it durable: [`round`];
 //! - an effect without its applied index, or the other way round: [`applier`] writes both in one batch;
 //! - a reply "not done" for a write that may be done: [`pending`] decides by index and term alone;
+//! - a second life for a removed replica: [`leaving`] writes its tombstone before its state goes;
+//! - a step of a group's configuration before the last one is settled: [`moves`] asks raft's wrapper;
 //! - truncating the log above what the engine would keep in a power loss: [`upkeep`].
 
 mod admission;
 pub(crate) mod applier;
 mod balance;
 pub(crate) mod board;
+mod decoding;
+mod estimate;
 mod group;
 pub(crate) mod hosting;
+mod leaving;
 pub(crate) mod mailbox;
+pub(crate) mod marks;
 pub(crate) mod metrics;
+mod moves;
 mod pending;
 mod reporting;
 mod round;

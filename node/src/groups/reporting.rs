@@ -33,6 +33,7 @@ impl Worker {
         }
         self.dirty.extend(groups);
         self.publish_readiness();
+        self.drive_moves();
         if self.stepping_down {
             self.hand_over_all();
         }
@@ -81,12 +82,13 @@ impl Worker {
 
     fn hand_over_to_rightful(&mut self) {
         let mut transfers = 0;
+        let leaving = self.leaders_leaving();
         for (group, hosted) in &mut self.groups {
             if transfers == TRANSFERS_PER_PASS {
                 return;
             }
             let elsewhere = hosted.preferred.filter(|preferred| *preferred != hosted.id);
-            if !hosted.leads() || elsewhere.is_none() {
+            if !hosted.leads() || elsewhere.is_none() || leaving.contains(group) {
                 continue;
             }
             let status = hosted.replica.status();
@@ -104,8 +106,7 @@ impl Worker {
     /// Pins up who leads a group, as its local replica sees it.
     pub(crate) fn publish_leader(&self, group: GroupId) {
         let Some(hosted) = self.groups.get(&group) else { return };
-        let leader = hosted.replica.leader();
-        let leader = leader.and_then(|replica| hosted.configuration.nodes.get(&replica).copied());
+        let leader = hosted.replica.leader().and_then(|replica| self.node_of(group, replica));
         self.ground.board.learn(group, hosted.replica.status().term, leader);
     }
 
@@ -135,26 +136,33 @@ impl Worker {
             let healthy = status.peers.iter().filter(|peer| {
                 let node = hosted.configuration.nodes.get(&peer.replica);
                 peer.replica != hosted.id
+                    && hosted.configuration.voters.contains(&peer.replica)
                     && peer.active
                     && peer.caught_up
                     && node.is_some_and(|node| alive.contains(node))
             });
+            let votes = hosted.configuration.voters.contains(&hosted.id);
             led.push(LedGroup {
                 group: u32::from(group.0),
                 term: status.term.0,
-                healthy: 1 + u32::try_from(healthy.count()).unwrap_or(u32::MAX),
+                healthy: u32::try_from(healthy.count() + usize::from(votes)).unwrap_or(u32::MAX),
                 replicas: u32::try_from(hosted.configuration.voters.len()).unwrap_or(u32::MAX),
+                bytes: self.ground.board.estimated_bytes(*group),
+                job: hosted.job,
             });
         }
         let metrics = &self.ground.metrics;
         metrics.leaders.set(i64::try_from(led.len()).unwrap_or(i64::MAX));
         metrics.replicas.set(i64::try_from(self.groups.len()).unwrap_or(i64::MAX));
         metrics.log_bytes.set(i64::try_from(self.ground.log.size_bytes()).unwrap_or(i64::MAX));
+        let disk = self.ground.board.disk(self.ground.node);
         let report = LeaderReport {
             node_id: self.ground.node.0,
             groups: led,
             clock_ms: self.ground.clock.now().0,
             leaving: self.stepping_down,
+            disk_total_bytes: disk.total,
+            disk_free_bytes: disk.free,
         };
         self.ground.board.report(report, self.ground.clock.monotonic_ms());
     }

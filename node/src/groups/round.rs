@@ -156,9 +156,8 @@ impl Worker {
     }
 
     fn queue(&mut self, group: GroupId, messages: Vec<Message>) {
-        let Some(hosted) = self.groups.get_mut(&group) else { return };
         for message in messages {
-            let Some(node) = hosted.configuration.nodes.get(&message.to).copied() else { continue };
+            let Some(node) = self.node_of(group, message.to) else { continue };
             if message.is_snapshot() {
                 self.ground.outbox.send_snapshot(node, message);
             } else {

@@ -8,15 +8,16 @@ use std::time::Duration;
 use flin_replica::{Message, StepError};
 use flin_state::cluster::ClusterState;
 use flin_state::engine::{Engine, EngineError};
-use flin_state::ids::{GroupId, LogIndex, NodeId};
+use flin_state::ids::{GroupId, LogIndex, NodeId, ReplicaId};
 use flin_state::log::{Log, LogError};
 use tracing::{debug, info};
 
-use super::applier::{Marks, Work};
+use super::applier::Work;
 use super::board::Board;
 use super::group::{Group, ReadRun};
 use super::hosting::{self, HostError};
 use super::mailbox::Input;
+use super::marks::Marks;
 use super::metrics::CoreMetrics;
 use crate::clock::Clock;
 use crate::front::requests::RequestError;
@@ -143,6 +144,10 @@ impl Worker {
     pub(crate) fn run(mut self, inputs: &Receiver<Input>) -> Result<(), Fatal> {
         let tick_ms = u64::try_from(self.ground.timing.tick.as_millis()).unwrap_or(u64::MAX);
         let mut next_tick_ms = self.ground.clock.monotonic_ms() + tick_ms;
+        // A crash may have come between the last step of a configuration and the end of a replica by it.
+        let removed: Vec<GroupId> =
+            self.groups.iter().filter(|(_, g)| g.is_removed()).map(|(group, _)| *group).collect();
+        self.leave(&removed)?;
         while !self.stopped {
             let idle_ms = if self.dirty.is_empty() {
                 next_tick_ms.saturating_sub(self.ground.clock.monotonic_ms())
@@ -195,7 +200,7 @@ impl Worker {
                 Ok(hosted) => hosted.changes.push((change, answer)),
                 Err(error) => drop(answer.send(Err(error))),
             },
-            Input::Applied => self.note_applied(),
+            Input::Applied => self.note_applied()?,
             Input::Staged { message, done } => self.offer_snapshot(message, done)?,
             Input::SnapshotSent { group, to, delivered } => {
                 if delivered {
@@ -234,6 +239,13 @@ impl Worker {
         Ok(())
     }
 
+    /// Where a replica of a group hosted here lives. A replica that waits for its first snapshot knows no
+    /// nodes yet, but the meta state knows its leader's.
+    pub(crate) fn node_of(&self, group: GroupId, replica: ReplicaId) -> Option<NodeId> {
+        let known = self.groups.get(&group)?.configuration.nodes.get(&replica).copied();
+        known.or_else(|| self.cluster.as_ref()?.node_of(group, replica))
+    }
+
     /// The group, if this node leads it; it then has something to do.
     fn leading(&mut self, group: GroupId) -> Result<&mut Group, RequestError> {
         let Some(hosted) = self.groups.get_mut(&group) else {
@@ -248,13 +260,22 @@ impl Worker {
         Ok(hosted)
     }
 
-    fn note_applied(&mut self) {
-        for (group, applied) in self.ground.marks.take() {
+    fn note_applied(&mut self) -> Result<(), Fatal> {
+        let mut removed = Vec::new();
+        for (group, mark) in self.ground.marks.take() {
             let Some(hosted) = self.groups.get_mut(&group) else { continue };
-            hosted.note_applied(applied);
-            hosted.replica.applied(applied);
+            for (index, configuration) in mark.configurations {
+                hosted.replica.apply_configuration(index, &configuration);
+                hosted.configuration = configuration;
+            }
+            hosted.note_applied(mark.applied);
+            hosted.replica.applied(mark.applied);
             self.dirty.insert(group);
+            if hosted.is_removed() {
+                removed.push(group);
+            }
         }
+        self.leave(&removed)
     }
 
     fn report_unreachable(&mut self, node: NodeId) {
@@ -268,12 +289,19 @@ impl Worker {
         }
     }
 
-    /// Hosts what the meta state places on this node, and learns who should lead.
+    /// Hosts what the meta state places on this node, ends what it has removed, and learns who should lead.
     fn adopt(&mut self, state: Arc<ClusterState>) -> Result<(), Fatal> {
-        let missing = hosting::missing(&state, self.ground.node, &self.groups);
+        let gone: Vec<GroupId> = self
+            .groups
+            .iter()
+            .filter(|(group, hosted)| hosting::is_disowned(&state, **group, hosted.id))
+            .map(|(group, _)| *group)
+            .collect();
+        self.leave(&gone)?;
+        let missing = hosting::missing(&state, self.ground.node, &self.groups, &*self.ground.log);
         if !missing.is_empty() {
             let hosted = hosting::create(&self.ground, &missing)?;
-            info!(partitions = hosted.len(), "hosting the partitions placed on this node");
+            info!(groups = hosted.len(), "hosting the replicas placed on this node");
             for (group, mut hosted) in hosted {
                 // The preferred leader need not wait for an election timeout to pass.
                 if hosting::preferred(&state, group) == Some(hosted.id) {

@@ -1,15 +1,28 @@
 //! Administration: what the operator and people ask of a node.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 
 use flin_proto::admin::admin_server::Admin;
 use flin_proto::admin::{
-    Cluster, ConfirmFormedRequest, ConfirmFormedResponse, GetClusterRequest, GetNodeRequest,
-    ListPartitionsRequest, ListPartitionsResponse, Node, StepDownRequest, StepDownResponse,
+    Cluster, ConfigureRequest, ConfigureResponse, ConfirmFormedRequest, ConfirmFormedResponse,
+    GetClusterRequest, GetNodeRequest, ListPartitionsRequest, ListPartitionsResponse, Node,
+    RemoveMemberRequest, RemoveMemberResponse, SetDrainingRequest, SetDrainingResponse,
+    StepDownRequest, StepDownResponse,
 };
-use flin_state::ids::ClusterId;
+use flin_state::cluster::{MOVES_MAX, RebalanceSettings};
+use flin_state::ids::{BadClusterId, ClusterId, NodeId};
 use tonic::{Request, Response, Status};
+
+/// What is to be different from now on; `None`: as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// 1, 3 or 5.
+    pub replication_factor: Option<u8>,
+    /// How replicas are moved.
+    pub rebalance: Option<RebalanceSettings>,
+}
 
 /// Why an administrative request was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +62,36 @@ pub trait Administration: Send + Sync + 'static {
     /// Hands every leadership over and leads no more, or may lead again with `undo`. Answers how many
     /// leaderships are still here.
     fn step_down(&self, undo: bool) -> impl Future<Output = Result<u32, AdminError>> + Send;
+
+    /// Has exactly these nodes emptied.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] for another cluster's id, a stranger, or too few nodes that remain.
+    fn set_draining(
+        &self,
+        cluster_id: ClusterId,
+        nodes: BTreeSet<NodeId>,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// Takes an empty node out of the membership. Repeating it is no error.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] for another cluster's id, or while the node holds a replica.
+    fn remove_member(
+        &self,
+        cluster_id: ClusterId,
+        node: NodeId,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// Changes the replication factor and how replicas are moved.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] for another cluster's id, or more replicas than nodes that stay.
+    fn configure(
+        &self,
+        cluster_id: ClusterId,
+        wishes: Wishes,
+    ) -> impl Future<Output = Result<(), AdminError>> + Send;
 }
 
 /// `flin.admin.v1.Admin` over an [`Administration`].
@@ -95,9 +138,7 @@ impl<A: Administration> Admin for AdminService<A> {
         &self,
         request: Request<ConfirmFormedRequest>,
     ) -> Result<Response<ConfirmFormedResponse>, Status> {
-        let cluster_id: ClusterId = (request.get_ref().cluster_id.parse()).map_err(
-            |error: flin_state::ids::BadClusterId| Status::invalid_argument(error.to_string()),
-        )?;
+        let cluster_id = parse_cluster_id(&request.get_ref().cluster_id)?;
         self.administration.confirm_formed(cluster_id).await?;
         Ok(Response::new(ConfirmFormedResponse {}))
     }
@@ -109,4 +150,72 @@ impl<A: Administration> Admin for AdminService<A> {
         let remaining = self.administration.step_down(request.get_ref().undo).await?;
         Ok(Response::new(StepDownResponse { remaining }))
     }
+
+    async fn set_draining(
+        &self,
+        request: Request<SetDrainingRequest>,
+    ) -> Result<Response<SetDrainingResponse>, Status> {
+        let request = request.into_inner();
+        let cluster_id = parse_cluster_id(&request.cluster_id)?;
+        let nodes = request.node_ids.into_iter().map(parse_node_id);
+        let nodes = nodes.collect::<Result<BTreeSet<_>, _>>()?;
+        self.administration.set_draining(cluster_id, nodes).await?;
+        Ok(Response::new(SetDrainingResponse {}))
+    }
+
+    async fn remove_member(
+        &self,
+        request: Request<RemoveMemberRequest>,
+    ) -> Result<Response<RemoveMemberResponse>, Status> {
+        let request = request.into_inner();
+        let cluster_id = parse_cluster_id(&request.cluster_id)?;
+        let node = parse_node_id(request.node_id)?;
+        self.administration.remove_member(cluster_id, node).await?;
+        Ok(Response::new(RemoveMemberResponse {}))
+    }
+
+    async fn configure(
+        &self,
+        request: Request<ConfigureRequest>,
+    ) -> Result<Response<ConfigureResponse>, Status> {
+        let request = request.into_inner();
+        let cluster_id = parse_cluster_id(&request.cluster_id)?;
+        self.administration.configure(cluster_id, parse_wishes(&request)?).await?;
+        Ok(Response::new(ConfigureResponse {}))
+    }
+}
+
+fn parse_cluster_id(text: &str) -> Result<ClusterId, Status> {
+    text.parse().map_err(|error: BadClusterId| Status::invalid_argument(error.to_string()))
+}
+
+fn parse_node_id(number: u64) -> Result<NodeId, Status> {
+    match number {
+        0 => Err(Status::invalid_argument("0 is no node; ids are those that GetCluster tells")),
+        number => Ok(NodeId(number)),
+    }
+}
+
+fn parse_wishes(request: &ConfigureRequest) -> Result<Wishes, Status> {
+    let invalid = |words: String| Err(Status::invalid_argument(words));
+    let replication_factor = match request.replication_factor {
+        0 => None,
+        1 => Some(1),
+        3 => Some(3),
+        5 => Some(5),
+        other => return invalid(format!("replication_factor must be 1, 3 or 5, not {other}")),
+    };
+    if let Some(wished) = &request.rebalance
+        && !(1..=MOVES_MAX).contains(&wished.max_moves)
+    {
+        let max_moves = wished.max_moves;
+        return invalid(format!("max_moves must be from 1 to {MOVES_MAX}, not {max_moves}"));
+    }
+    let rebalance = request.rebalance.as_ref().map(|wished| RebalanceSettings {
+        paused: wished.paused,
+        max_moves: wished.max_moves,
+        bytes_per_second: wished.bytes_per_second,
+        replace_after_seconds: wished.replace_after_seconds,
+    });
+    Ok(Wishes { replication_factor, rebalance })
 }

@@ -1,9 +1,12 @@
 //! A whole node: data, threads, ports, and an orderly end.
 
 mod data;
+mod membership;
 mod outbox;
 mod ports;
+mod readiness;
 mod shutdown;
+mod volume;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,6 +15,7 @@ use std::time::Duration;
 
 use flin_state::cluster::ClusterState;
 use flin_state::engine::EngineError;
+use flin_state::ids::NodeId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,11 +25,12 @@ pub use data::DataError;
 
 use crate::bootstrap::{Bootstrap, BootstrapError};
 use crate::clock::{Clock, SystemClock};
-use crate::cluster;
-use crate::groups::applier::{Applier, Hosted, Marks, WORK_MAX, Work};
+use crate::cluster::{self, Description, Farewell, JoinError};
+use crate::groups::applier::{Applier, Hosted, WORK_MAX, Work};
 use crate::groups::board::Board;
 use crate::groups::hosting;
 use crate::groups::mailbox::{INPUTS_MAX, Input};
+use crate::groups::marks::Marks;
 use crate::groups::worker::{Fatal, Ground, Timing, Worker};
 use crate::groups::{Groups, upkeep};
 use crate::metrics::Metrics;
@@ -34,9 +39,12 @@ use crate::settings::Settings;
 use crate::transport::handshake::Credentials;
 use crate::transport::peers::Peers;
 use crate::transport::snapshot::SnapshotSender;
-use data::Data;
+use data::{Claim, Data};
+use membership::off_reactor;
 use outbox::PeerOutbox;
 use ports::Ports;
+use readiness::Readiness;
+use shutdown::Signals;
 
 /// Why a node ended, other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +55,18 @@ pub enum ServerError {
     /// The data cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// The node is no member and cannot ask to be one.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The cluster let the node go; its data directory is marked to be emptied.
+    #[error("removed from the cluster; starts anew as a new node")]
+    Removed,
+    /// Another node took this one's name while the cluster still counted on its data.
+    #[error(
+        "another node took the name of this one; its data are kept until the cluster has made every replica \
+         anew elsewhere, then it is removed and starts anew as a new node"
+    )]
+    Replaced,
     /// A port cannot be served.
     #[error("listen on {address} ({setting})")]
     Listen {
@@ -71,23 +91,70 @@ pub enum ServerError {
     Start(#[source] std::io::Error),
 }
 
-/// Runs a node until it is told to stop (`SIGTERM` or `SIGINT`), hands over what it leads, and ends.
+/// Runs a node until it is told to stop (`SIGTERM` or `SIGINT`), hands over what it leads, and ends. The HTTP port
+/// answers from before the node joins its cluster, or reads its log, until the end.
 ///
 /// # Errors
 /// [`ServerError`]: what ended it before its time. Everything acknowledged is on stable storage all the
 /// same.
 pub async fn run(settings: Settings) -> Result<(), ServerError> {
     let bootstrap = Bootstrap::read(&settings.bootstrap_file, &settings.node_name)?;
-    let opening = {
-        let (settings, bootstrap) = (settings.clone(), bootstrap.clone());
-        tokio::task::spawn_blocking(move || data::open(&settings, &bootstrap))
-    };
-    let data = opening.await.map_err(|error| ServerError::Start(error.into()))??;
-    let mut node = Node::start(settings, bootstrap, data)?;
-    let mut ports = ports::open(&node).await?;
-    let ended = node.serve(&mut ports).await;
-    node.stop(ports, ended.is_ok()).await;
+    let (known, told) = (settings.clone(), bootstrap.clone());
+    let claim = off_reactor(move || Claim::take(&known, &told)).await?;
+    let rim = Rim::new();
+    let ended = run_within(&rim, settings, bootstrap, claim).await;
+    // A node drains by itself, before its threads end.
+    if !rim.stop.is_cancelled() {
+        shutdown::drain(&rim.tasks, &rim.stop).await;
+    }
     ended
+}
+
+async fn run_within(
+    rim: &Rim,
+    settings: Settings,
+    bootstrap: Bootstrap,
+    claim: Claim,
+) -> Result<(), ServerError> {
+    let mut signals = Signals::listen().map_err(ServerError::Start)?;
+    ports::open_health(&settings, rim).await?;
+    let (claim, id) = tokio::select! {
+        settled = membership::settle(claim, &settings, &bootstrap, &rim.readiness) => settled?,
+        signal = signals.told() => {
+            info!(signal, "told to stop before the node was a member");
+            return Ok(());
+        }
+    };
+    let (known, told) = (settings.clone(), bootstrap.clone());
+    let data = off_reactor(move || claim.open(id, &known, &told)).await?;
+    let mut node = Node::start(rim, settings, bootstrap, id, data)?;
+    let mut ports = ports::open(&node).await?;
+    let ended = node.serve(&mut ports, &mut signals).await;
+    let orderly = matches!(ended, Ok(()) | Err(ServerError::Removed | ServerError::Replaced));
+    node.stop(ports, orderly).await;
+    ended
+}
+
+/// What surrounds a node and is there before it: its health, what it counts, and its end.
+struct Rim {
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    readiness: Arc<Readiness>,
+    tasks: TaskTracker,
+    /// Ends everything on the reactor but the doors for clients.
+    stop: CancellationToken,
+}
+
+impl Rim {
+    fn new() -> Self {
+        Rim {
+            clock: Arc::new(SystemClock::start()),
+            metrics: Metrics::new(),
+            readiness: Arc::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        }
+    }
 }
 
 /// A running node.
@@ -107,15 +174,20 @@ struct Node {
     tasks: TaskTracker,
     /// Ends the doors for clients.
     doors: CancellationToken,
-    /// Ends everything else on the reactor.
+    /// That of the rim.
     stop: CancellationToken,
 }
 
 impl Node {
-    fn start(settings: Settings, bootstrap: Bootstrap, data: Data) -> Result<Self, ServerError> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        let metrics = Metrics::new();
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    fn start(
+        rim: &Rim,
+        settings: Settings,
+        bootstrap: Bootstrap,
+        id: NodeId,
+        data: Data,
+    ) -> Result<Self, ServerError> {
+        let (clock, metrics) = (rim.clock.clone(), rim.metrics.clone());
+        let (tasks, stop) = (rim.tasks.clone(), rim.stop.clone());
         let timing = Timing {
             tick: Duration::from_millis(settings.tick_ms),
             election_ticks: settings.election_ticks,
@@ -124,26 +196,33 @@ impl Node {
         let seed = rand::random();
         let found =
             hosting::restore(&*data.engine, &data.log, timing, seed).map_err(Fatal::Host)?;
-        let board = Board::new(bootstrap.node_id);
+        let board = Board::new(id);
+        rim.readiness.set_running(board.clone());
         let (inputs, mailbox) = sync_channel(INPUTS_MAX);
         let (work, to_apply) = sync_channel(WORK_MAX);
         let groups = Groups::new(inputs);
         let credentials = Arc::new(Credentials {
             cluster: bootstrap.genesis.cluster_id,
-            node: bootstrap.node_id,
+            node: id,
             secret: settings.secrets.peer_secret.clone(),
         });
         let peers =
             Peers::new(credentials, board.clone(), groups.clone(), tasks.clone(), stop.clone());
         let marks = Arc::new(Marks::default());
         let ground = Ground {
-            node: bootstrap.node_id,
+            node: id,
             log: data.log.clone(),
             engine: data.engine.clone(),
             clock: clock.clone(),
             outbox: Box::new(PeerOutbox {
                 peers: peers.clone(),
-                snapshots: SnapshotSender::new(data.engine.clone(), peers.clone(), groups.clone()),
+                snapshots: SnapshotSender::new(
+                    data.engine.clone(),
+                    peers.clone(),
+                    groups.clone(),
+                    board.clone(),
+                    metrics.core.snapshot_bytes_sent.clone(),
+                ),
                 tasks: tasks.clone(),
                 runtime: tokio::runtime::Handle::current(),
                 stop: stop.clone(),
@@ -165,14 +244,21 @@ impl Node {
             metrics: metrics.core.clone(),
             groups: found.states.into_iter().map(|(g, state)| (g, Hosted::new(state))).collect(),
             cluster: cluster.clone(),
+            estimates: 0,
         };
         let worker = Worker::new(ground, found.groups);
         let (threads, fatal) = spawn(worker, mailbox, applier, to_apply)?;
-        if let Some(state) = cluster.or_else(|| cluster::load_cached(&data.cluster_cache)) {
+        // The newer one stays on the board: a replica of the meta group may have been away for long.
+        for state in [cluster, cluster::load_cached(&data.cluster_cache)].into_iter().flatten() {
             board.set_cluster(Arc::new(state));
         }
-        let members = bootstrap.genesis.members.iter();
-        peers.meet(members.map(|member| (member.node_id, member.peer_address.clone())));
+        match &board.view().cluster {
+            Some(state) => peers.meet_members(state),
+            None => {
+                let members = bootstrap.genesis.members.iter();
+                peers.meet(members.map(|member| (member.node_id, member.peer_address.clone())));
+            }
+        }
         let router = Router::new(groups.clone(), board.clone(), peers.clone());
         let doors = CancellationToken::new();
         Ok(Node {
@@ -194,27 +280,10 @@ impl Node {
         })
     }
 
-    /// Serves until told to stop, or until something fails.
-    async fn serve(&mut self, ports: &mut Ports) -> Result<(), ServerError> {
-        self.tasks.spawn(cluster::spread(
-            self.board.clone(),
-            self.groups.clone(),
-            self.peers.clone(),
-            self.data.cluster_cache.clone(),
-            self.stop.clone(),
-        ));
-        self.tasks.spawn(cluster::follow(
-            self.bootstrap.genesis.clone(),
-            self.board.clone(),
-            self.peers.clone(),
-            self.stop.clone(),
-        ));
-        self.tasks.spawn(cluster::form(
-            self.bootstrap.genesis.clone(),
-            self.groups.clone(),
-            self.board.clone(),
-            self.stop.clone(),
-        ));
+    /// Serves until told to stop, until the cluster lets the node go, or until something fails.
+    async fn serve(&mut self, ports: &mut Ports, signals: &mut Signals) -> Result<(), ServerError> {
+        let (farewells, mut farewell) = mpsc::channel(1);
+        self.spawn_cluster_tasks(farewells);
         let upkeep = upkeep(
             self.data.engine.clone(),
             self.data.log.clone(),
@@ -223,20 +292,54 @@ impl Node {
             self.stop.clone(),
         );
         info!(
-            node = %self.bootstrap.node_id,
+            node = %self.board.node(),
             cluster = %self.bootstrap.genesis.cluster_id,
             resp = %self.settings.resp_address,
             version = env!("CARGO_PKG_VERSION"),
             "node started"
         );
         tokio::select! {
-            signal = shutdown::signal() => {
-                info!(signal = signal.map_err(ServerError::Start)?, "told to stop");
+            signal = signals.told() => {
+                info!(signal, "told to stop");
                 Ok(())
             }
+            Some(farewell) = farewell.recv() => Err(self.take_leave(farewell).await),
             Some(fatal) = self.fatal.recv() => Err(fatal.into()),
             failed = upkeep => failed.map_err(ServerError::from),
             Some(port) = ports.ended() => Err(ServerError::Port(port)),
+        }
+    }
+
+    /// Starts what keeps this node and the cluster informed of each other.
+    fn spawn_cluster_tasks(&self, farewells: mpsc::Sender<Farewell>) {
+        let genesis = || self.bootstrap.genesis.clone();
+        let (board, stop) = (|| self.board.clone(), || self.stop.clone());
+        let cache = self.data.cluster_cache.clone();
+        let (groups, peers) = (self.groups.clone(), self.peers.clone());
+        self.tasks.spawn(cluster::spread(board(), groups, peers, cache, farewells, stop()));
+        self.tasks.spawn(cluster::follow(genesis(), board(), self.peers.clone(), stop()));
+        self.tasks.spawn(cluster::form(genesis(), self.groups.clone(), board(), stop()));
+        let description = Description::of(&self.settings);
+        self.tasks.spawn(cluster::describe(description, board(), self.router.clone(), stop()));
+        self.tasks.spawn(cluster::rebalance::rebalance(
+            board(),
+            self.router.clone(),
+            self.clock.clone(),
+            self.metrics.rebalance.clone(),
+            stop(),
+        ));
+        self.tasks.spawn(volume::measure(self.settings.data_dir.clone(), board(), stop()));
+    }
+
+    /// Marks the data as superfluous if they are, and says how the node ends.
+    async fn take_leave(&self, farewell: Farewell) -> ServerError {
+        match farewell {
+            Farewell::Replaced => ServerError::Replaced,
+            Farewell::Removed => {
+                let directory = self.data.directory.clone();
+                let retire = move || Ok(directory.retire()?);
+                off_reactor(retire).await.err().unwrap_or(ServerError::Removed)
+            }
         }
     }
 

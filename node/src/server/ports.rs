@@ -14,14 +14,18 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tracing::error;
 
-use super::{Node, ServerError};
+use super::{Node, Rim, ServerError};
 use crate::administration::Office;
 use crate::front::{self, FrontOptions, Mode};
 use crate::grpc::{self, GrpcOptions};
 use crate::http;
+use crate::settings::Settings;
 use crate::transport::server::PeerService;
 use crate::transport::snapshot::SnapshotReceiver;
-use crate::transport::{CONNECTION_WINDOW_BYTES, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES};
+use crate::transport::{
+    CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
+    STREAM_WINDOW_BYTES,
+};
 
 /// A client that takes nothing of its replies for this long is disconnected.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -48,19 +52,24 @@ impl Ports {
     }
 }
 
-/// Opens every port of `node`. Peers are heard, and health is told, until the very end; clients are served
-/// until the doors close.
+/// Opens the port that tells health and what is counted; it answers until the very end.
+pub(super) async fn open_health(settings: &Settings, rim: &Rim) -> Result<(), ServerError> {
+    let listener = listen("http_address", settings.http_address).await?;
+    let routes = http::routes(rim.readiness.clone(), rim.metrics.registry.clone());
+    rim.tasks.spawn(run("HTTP", http::serve(listener, routes, rim.stop.clone())));
+    Ok(())
+}
+
+/// Opens every other port of `node`. Peers are heard until the very end; clients are served until the doors
+/// close.
 pub(super) async fn open(node: &Node) -> Result<Ports, ServerError> {
     let settings = &node.settings;
     let peer = listen("peer_address", settings.peer_address).await?;
-    let health = listen("http_address", settings.http_address).await?;
     let rpc = listen("grpc_address", settings.grpc_address).await?;
     let resp = listen("resp_address", settings.resp_address).await?;
     let cluster = listen("cluster_resp_address", settings.cluster_resp_address).await?;
 
     node.tasks.spawn(serve_peers(node, peer));
-    let routes = http::routes(node.board.clone(), node.metrics.registry.clone());
-    node.tasks.spawn(run("HTTP", http::serve(health, routes, node.stop.clone())));
 
     let mut servers = JoinSet::new();
     let doors = &node.doors;
@@ -78,6 +87,7 @@ pub(super) async fn open(node: &Node) -> Result<Ports, ServerError> {
         router: node.router.clone(),
         clock: node.clock.clone(),
         log: node.data.log.clone(),
+        rebalance: node.metrics.rebalance.clone(),
     });
     let options = GrpcOptions {
         password: settings.secrets.client_password.clone(),
@@ -148,6 +158,7 @@ fn serve_peers(node: &Node, listener: TcpListener) -> impl Future<Output = ()> +
         credentials: node.peers.credentials.clone(),
         groups: node.groups.clone(),
         board: node.board.clone(),
+        router: node.router.clone(),
         snapshots: Arc::new(SnapshotReceiver::new(node.data.engine.clone(), node.groups.clone())),
         clock: node.clock.clone(),
         stop: node.stop.clone(),
@@ -161,6 +172,8 @@ fn serve_peers(node: &Node, listener: TcpListener) -> impl Future<Output = ()> +
         let server = Server::builder()
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
             .tcp_nodelay(true)
             .add_service(service);
         let incoming = TcpListenerStream::new(listener);

@@ -32,7 +32,8 @@ const EPILOGUE: &str = "
 | 0 | The node was told to stop and did. |
 | 64 | A flag, setting, secret or bootstrap file is wrong. Starting it again does not help; the message says what to change. |
 | 70 | Something failed inside or on the machine, for instance a disk or a port in use. Starting it again may help. |
-| 78 | The data directory is not this node's: in use by another process, of another cluster, written by something else, or empty where data should be. |
+| 78 | The data directory is not this node's: in use by another process, of another cluster or node, written by something else, or without the log that belongs to it. |
+| 79 | The node was removed from the cluster, or another node took its name. Started again, it empties its data directory and joins as a new node, as soon as no replica in it counts any more. |
 ";
 
 /// `docs/CONFIGURATION.md`, whole.
@@ -40,6 +41,7 @@ pub fn markdown() -> String {
     let mut text = PREFACE.to_owned();
     for setting in TABLE {
         let default = match setting.default {
+            Some("") => "none".to_owned(),
             Some(default) => format!("`{default}`"),
             None => "must be given".to_owned(),
         };

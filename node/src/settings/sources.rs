@@ -146,7 +146,8 @@ pub fn flags() -> impl Iterator<Item = Arg> {
 
 fn flag(setting: &'static Setting) -> Arg {
     let about = setting.about.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-    let default = setting.default.map(|text| format!(", default: {text}")).unwrap_or_default();
+    let default = setting.default.filter(|text| !text.is_empty());
+    let default = default.map(|text| format!(", default: {text}")).unwrap_or_default();
     let arg = Arg::new(setting.key)
         .long(table::flag(setting.key))
         .help(format!("{about} [env: {}{default}]", table::variable(setting.key)));
@@ -156,9 +157,10 @@ fn flag(setting: &'static Setting) -> Arg {
             .num_args(0..=1)
             .require_equals(true)
             .default_missing_value("true"),
-        Kind::Text => arg.value_name("TEXT"),
+        Kind::Text | Kind::OptionalText => arg.value_name("TEXT"),
         Kind::Path | Kind::OptionalPath => arg.value_name("PATH"),
         Kind::Address => arg.value_name("IP:PORT"),
+        Kind::OptionalHostPort => arg.value_name("HOST:PORT"),
         Kind::Number { .. } => arg.value_name("NUMBER"),
         Kind::Bytes { .. } => arg.value_name("SIZE"),
         Kind::OneOf(_) | Kind::LogFilter => arg.value_name("WORD"),

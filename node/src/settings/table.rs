@@ -78,12 +78,13 @@ const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 settings! {
-    /// The name of this node among the members of the bootstrap file; in Kubernetes the pod's name.
+    /// The name of this node; in Kubernetes the pod's name. A node that is named in the bootstrap file
+    /// founds the cluster with the others there, any other node joins it.
     node_name: String = None, Kind::Text;
     /// The directory that holds the node's log and state. One process at a time may use it.
     data_dir: PathBuf = Some("/var/lib/flin"), Kind::Path;
     /// The file that says which cluster this node is a member of: cluster id, partitions,
-    /// replication factor, phase and members.
+    /// replication factor, phase and first members.
     bootstrap_file: PathBuf = Some("/etc/flin/bootstrap/cluster.json"), Kind::Path;
     /// A configuration file in TOML with the settings of this table. The default one may be absent,
     /// one that is named may not. It cannot be set in the file itself.
@@ -103,11 +104,20 @@ settings! {
     grpc_address: SocketAddr = Some("0.0.0.0:6381"), Kind::Address;
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     http_address: SocketAddr = Some("0.0.0.0:6382"), Kind::Address;
-    /// Where other nodes are heard. What they call is in the bootstrap file.
+    /// Where other nodes are heard. What they call is `advertised_peer_address`.
     peer_address: SocketAddr = Some("0.0.0.0:6383"), Kind::Address;
     /// Where Redis Cluster clients are served: a key led elsewhere answers `MOVED`. What they are
-    /// told to call is in the bootstrap file.
+    /// told to call is `advertised_client_address`.
     cluster_resp_address: SocketAddr = Some("0.0.0.0:6384"), Kind::Address;
+    /// Where other nodes reach this one's `peer_address`. A node that is named in the bootstrap file
+    /// finds it there if it is not set; any other needs it to join.
+    advertised_peer_address: Option<String> = Some(""), Kind::OptionalHostPort;
+    /// Where clients reach this node's `cluster_resp_address`. A node that is named in the bootstrap
+    /// file finds it there if it is not set; any other needs it to join.
+    advertised_client_address: Option<String> = Some(""), Kind::OptionalHostPort;
+    /// The failure zone that this node is in. The replicas of a partition are spread over zones as
+    /// far as there are enough of them.
+    zone: Option<String> = Some(""), Kind::OptionalText;
 
     /// Client connections at a time on each RESP port; the next one is told so and closed.
     max_connections: usize = Some("10000"), Kind::Number { min: 1, max: 1_000_000 };

@@ -9,12 +9,16 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Kind {
     /// Any text but the empty one.
     Text,
+    /// Any text.
+    OptionalText,
     /// A path that must be given.
     Path,
     /// A path, or empty for none.
     OptionalPath,
     /// An address to listen on.
     Address,
+    /// An address to call, by name or number, or empty for none.
+    OptionalHostPort,
     /// Yes or no.
     Flag,
     /// A number within limits.
@@ -53,10 +57,14 @@ impl Kind {
         let wrong = || format!("must be {self}");
         match self {
             Kind::Text if text.is_empty() => Err(wrong()),
-            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Text | Kind::OptionalText => Ok(Value::Text(text.to_owned())),
             Kind::Path if text.is_empty() => Err(wrong()),
             Kind::Path | Kind::OptionalPath => Ok(Value::Path(text.into())),
             Kind::Address => text.parse().map(Value::Address).map_err(|_| wrong()),
+            Kind::OptionalHostPort if text.is_empty() || is_host_port(text) => {
+                Ok(Value::Text(text.to_owned()))
+            }
+            Kind::OptionalHostPort => Err(wrong()),
             Kind::Flag => text.parse().map(Value::Flag).map_err(|_| wrong()),
             Kind::Number { min, max } => within(number(text), min, max).ok_or_else(wrong),
             Kind::Bytes { min, max } => within(size(text), min, max).ok_or_else(wrong),
@@ -74,9 +82,13 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Kind::Text => f.write_str("a text"),
+            Kind::OptionalText => f.write_str("a text, or empty for none"),
             Kind::Path => f.write_str("a path"),
             Kind::OptionalPath => f.write_str("a path, or empty for none"),
             Kind::Address => f.write_str("an IP address and port"),
+            Kind::OptionalHostPort => {
+                f.write_str("a host and port (`host:port`), or empty for none")
+            }
             Kind::Flag => f.write_str("true or false"),
             Kind::Number { min, max } => write!(f, "a number from {min} to {max}"),
             Kind::Bytes { min, max } => {
@@ -116,6 +128,13 @@ fn within(number: Option<u64>, min: u64, max: u64) -> Option<Value> {
     number.filter(|n| (min..=max).contains(n)).map(Value::Number)
 }
 
+/// What the cluster's state takes for an address that others can call.
+fn is_host_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port != 0)
+    })
+}
+
 /// The subscriber's own parser would take a misspelt level for the name of a target.
 fn is_directive(text: &str) -> bool {
     let level = text.rsplit_once('=').map_or(text, |(_, level)| level);
@@ -148,6 +167,8 @@ macro_rules! from_value {
 
 from_value! {
     String: Text, |text: &String| Some(text.clone()), String::clone;
+    Option<String>: Text, |text: &String| Some(Some(text.clone()).filter(|text| !text.is_empty())),
+        |text: &Option<String>| text.clone().unwrap_or_default();
     PathBuf: Path, |path: &PathBuf| Some(path.clone()), |path: &PathBuf| path.display().to_string();
     Option<PathBuf>: Path, |path: &PathBuf| optional_path(path), |path: &Option<PathBuf>| {
         path.as_ref().map(|path| path.display().to_string()).unwrap_or_default()
@@ -198,6 +219,16 @@ mod tests {
         assert_eq!(kind.parse("11"), Err("must be a number from 1 to 10".to_owned()));
         let kind = Kind::Bytes { min: 1 << 20, max: 1 << 30 };
         assert_eq!(kind.parse("17"), Err("must be a size from 1MiB to 1GiB".to_owned()));
+    }
+
+    #[test]
+    fn address_to_call_needs_host_and_port() {
+        for good in ["", "demo-0.demo-nodes:6383", "10.0.0.7:6383", "[::1]:6383"] {
+            assert!(Kind::OptionalHostPort.parse(good).is_ok(), "{good}");
+        }
+        for bad in ["demo-0", ":6383", "demo-0:", "demo-0:0", "demo-0:70000"] {
+            assert!(Kind::OptionalHostPort.parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

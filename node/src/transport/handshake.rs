@@ -13,7 +13,11 @@ const FROM: &str = "flin-from-node";
 const TO: &str = "flin-to-node";
 const SECRET: &str = "flin-peer-secret";
 
+/// Stands for a node that is no member yet, and for one of which only the address is known.
+const NOBODY: NodeId = NodeId(0);
+
 /// What a node is to its peers.
+#[derive(Clone)]
 pub(crate) struct Credentials {
     pub(crate) cluster: ClusterId,
     pub(crate) node: NodeId,
@@ -22,12 +26,26 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
+    /// What a node is before it is a member.
+    pub(crate) fn of_stranger(cluster: ClusterId, secret: Option<Secret>) -> Self {
+        Credentials { cluster, node: NOBODY, secret }
+    }
+
     /// A request from this node to the node `to`.
     pub(crate) fn request<T>(&self, to: NodeId, body: T) -> Request<T> {
+        self.request_between(self.node, to, body)
+    }
+
+    /// A request to whichever node listens at an address. Only what strangers may ask is answered.
+    pub(crate) fn request_to_address<T>(&self, body: T) -> Request<T> {
+        self.request_between(NOBODY, NOBODY, body)
+    }
+
+    fn request_between<T>(&self, from: NodeId, to: NodeId, body: T) -> Request<T> {
         let mut request = Request::new(body);
         let metadata = request.metadata_mut();
         metadata.insert(CLUSTER, ascii(&self.cluster.to_string()));
-        metadata.insert(FROM, ascii(&self.node.to_string()));
+        metadata.insert(FROM, ascii(&from.to_string()));
         metadata.insert(TO, ascii(&to.to_string()));
         if let Some(secret) = &self.secret {
             metadata.insert(SECRET, ascii(secret.expose()));
@@ -37,31 +55,55 @@ impl Credentials {
 
     /// The calling node, if the call is for this node of this cluster and proves the secret.
     pub(crate) fn check(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
-        let text = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+        self.check_cluster(metadata)?;
+        if number(metadata, TO) != Some(self.node) {
+            return Err(Status::failed_precondition(format!(
+                "this is node {}, the call is for node {}",
+                self.node,
+                text(metadata, TO).unwrap_or("none")
+            )));
+        }
+        number(metadata, FROM)
+            .filter(|from| *from != NOBODY)
+            .ok_or_else(|| Status::failed_precondition("the call names no sending node"))
+    }
+
+    /// Whether a call that a stranger may make is for this cluster and proves the secret.
+    pub(crate) fn check_stranger(&self, metadata: &MetadataMap) -> Result<(), Status> {
+        self.check_cluster(metadata)?;
+        let nobody = |name| number(metadata, name) == Some(NOBODY);
+        if nobody(FROM) && nobody(TO) {
+            Ok(())
+        } else {
+            Err(Status::failed_precondition("this call is made from node 0 to node 0"))
+        }
+    }
+
+    fn check_cluster(&self, metadata: &MetadataMap) -> Result<(), Status> {
         if let Some(secret) = &self.secret
-            && !secret.matches(text(SECRET).unwrap_or_default().as_bytes())
+            && !secret.matches(text(metadata, SECRET).unwrap_or_default().as_bytes())
         {
             return Err(Status::unauthenticated(
                 "wrong peer secret: nodes of one cluster share the file given by --peer-secret-file",
             ));
         }
-        let cluster = text(CLUSTER).unwrap_or("none");
+        let cluster = text(metadata, CLUSTER).unwrap_or("none");
         if ClusterId::from_str(cluster).ok() != Some(self.cluster) {
             return Err(Status::failed_precondition(format!(
                 "this node belongs to cluster {}, the caller to cluster {cluster}",
                 self.cluster
             )));
         }
-        let number = |name| text(name).and_then(|value| value.parse().ok()).map(NodeId);
-        if number(TO) != Some(self.node) {
-            return Err(Status::failed_precondition(format!(
-                "this is node {}, the call is for node {}",
-                self.node,
-                text(TO).unwrap_or("none")
-            )));
-        }
-        number(FROM).ok_or_else(|| Status::failed_precondition("the call names no sending node"))
+        Ok(())
     }
+}
+
+fn text<'a>(metadata: &'a MetadataMap, name: &'static str) -> Option<&'a str> {
+    metadata.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn number(metadata: &MetadataMap, name: &'static str) -> Option<NodeId> {
+    text(metadata, name).and_then(|value| value.parse().ok()).map(NodeId)
 }
 
 fn ascii(text: &str) -> MetadataValue<Ascii> {
@@ -90,5 +132,23 @@ mod tests {
         assert_eq!(call(&credentials(1, 2, "guess"), &here, 1), Err(Code::Unauthenticated));
         assert_eq!(call(&credentials(9, 2, "secret"), &here, 1), Err(Code::FailedPrecondition));
         assert_eq!(call(&credentials(1, 2, "secret"), &here, 3), Err(Code::FailedPrecondition));
+    }
+
+    #[test]
+    fn strangers_are_heard_where_they_may_ask_and_nowhere_else() {
+        let here = credentials(1, 1, "secret");
+        let ask = |cluster, secret: &str| {
+            let secret = Some(Secret::new(secret.to_owned()));
+            let stranger = Credentials::of_stranger(ClusterId(cluster), secret);
+            here.check_stranger(stranger.request_to_address(()).metadata()).map_err(|s| s.code())
+        };
+        assert_eq!(ask(1, "secret"), Ok(()));
+        assert_eq!(ask(1, "guess"), Err(Code::Unauthenticated));
+        assert_eq!(ask(9, "secret"), Err(Code::FailedPrecondition));
+        // What members say to each other needs a name, and what strangers say has none.
+        assert_eq!(call(&credentials(1, 0, "secret"), &here, 1), Err(Code::FailedPrecondition));
+        let member = credentials(1, 2, "secret").request(NodeId(1), ());
+        assert!(here.check_stranger(member.metadata()).is_err());
+        assert!(here.check_stranger(here.request_to_address(()).metadata()).is_ok());
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! One stream per pair of nodes and direction carries the raft messages of all groups ([`raft`]), another
 //! the commands that one node takes in for another ([`forward`]); snapshots travel on connections of their
-//! own ([`snapshot`]). Every call names cluster, sender and receiver and proves the peer secret
-//! ([`handshake`]); [`server`] answers them.
+//! own ([`snapshot`]) at the rate that the cluster allows ([`pace`]). Every call names cluster, sender and
+//! receiver and proves the peer secret ([`handshake`]); [`server`] answers them. Only a node that wants to
+//! become a member has no name yet ([`joining`]).
 
 pub(crate) mod forward;
 pub(crate) mod handshake;
+mod joining;
+mod pace;
 pub(crate) mod peers;
 pub(crate) mod raft;
 pub(crate) mod server;
@@ -28,8 +31,11 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 pub(crate) const RECONNECT_DELAY: Duration = Duration::from_millis(200);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// Both ends of a connection find out by themselves that the other is gone.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
+/// How long the other end may take to answer a sign of life.
+pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Connects to a peer at `address`, host and port.
 pub(crate) async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
 use flin_replica::Message;
-use flin_state::cluster::ClusterState;
+use flin_state::cluster::{ClusterState, MemberState};
 use flin_state::ids::NodeId;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::info;
 
 use super::forward::{self, Forwarded};
 use super::handshake::Credentials;
@@ -19,7 +20,8 @@ use crate::groups::board::Board;
 /// Rounds of raft messages that may wait for one peer; a full outbox loses messages, as raft allows.
 const OUTBOX_ROUNDS_MAX: usize = 256;
 
-/// The peers of a node. Tasks start when a node is first named and end with the token.
+/// The peers of a node. Tasks start when a node is first named and end when it is named no more, or with the
+/// token.
 pub(crate) struct Peers {
     pub(crate) credentials: Arc<Credentials>,
     board: Arc<Board>,
@@ -36,6 +38,8 @@ pub(crate) struct Peer {
     address: RwLock<String>,
     outbox: mpsc::Sender<Vec<Message>>,
     forward: mpsc::Sender<Forwarded>,
+    /// Ends the tasks that talk to it.
+    stop: CancellationToken,
 }
 
 impl Peer {
@@ -78,23 +82,38 @@ impl Peers {
             }
             let (outbox, messages) = mpsc::channel(OUTBOX_ROUNDS_MAX);
             let (forward, requests) = mpsc::channel(forward::WAITING_MAX);
-            let peer = Arc::new(Peer { node, address: RwLock::new(address), outbox, forward });
+            let stop = self.stop.child_token();
+            let address = RwLock::new(address);
+            let peer = Arc::new(Peer { node, address, outbox, forward, stop: stop.clone() });
             known.insert(node, peer.clone());
             let link = Link {
-                peer: peer.clone(),
+                peer,
                 credentials: self.credentials.clone(),
                 board: self.board.clone(),
                 groups: self.groups.clone(),
-                stop: self.stop.clone(),
+                stop,
             };
             self.tasks.spawn_on(raft::carry(link.clone(), messages), &self.runtime);
             self.tasks.spawn_on(forward::carry(link, requests), &self.runtime);
         }
     }
 
-    /// Learns the members of a meta state.
+    /// Learns the members of a meta state, and parts with every node that is none. Nor is there anything to say
+    /// to one that was replaced: another node listens at its address.
     pub(crate) fn meet_members(&self, state: &ClusterState) {
-        self.meet(state.members.iter().map(|(node, member)| (*node, member.peer_address.clone())));
+        let stays = |node: &NodeId| {
+            state.members.get(node).is_some_and(|member| member.state != MemberState::Replaced)
+        };
+        self.known.write().expect(POISON).retain(|node, peer| {
+            let stays = stays(node);
+            if !stays {
+                info!(peer = %node, "parted with a node that is no member any more");
+                peer.stop.cancel();
+            }
+            stays
+        });
+        let members = state.members.iter().filter(|(node, _)| stays(node));
+        self.meet(members.map(|(node, member)| (*node, member.peer_address.clone())));
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<Arc<Peer>> {

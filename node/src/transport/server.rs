@@ -8,7 +8,8 @@ use flin_proto::peer::forward_result::Result as Outcome;
 use flin_proto::peer::peer_server::Peer;
 use flin_proto::peer::{
     ClusterState as WireState, ForwardBatch, ForwardRequest, ForwardResult, ForwardResults,
-    RaftBatch, RaftEnd, SnapshotFrame, SnapshotResult, WatchClusterRequest,
+    JoinRequest, JoinResponse, RaftBatch, RaftEnd, SnapshotFrame, SnapshotResult,
+    WatchClusterRequest,
 };
 use flin_replica::Message;
 use flin_state::ids::{GroupId, NodeId};
@@ -23,6 +24,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::warn;
 
 use super::handshake::Credentials;
+use super::joining;
 use super::raft::unwire;
 use super::snapshot::SnapshotReceiver;
 use crate::clock::Clock;
@@ -30,6 +32,7 @@ use crate::front::requests::RequestError;
 use crate::groups::Groups;
 use crate::groups::board::Board;
 use crate::groups::mailbox::Input;
+use crate::router::Router;
 
 /// Forwarded requests of one peer being worked on; beyond it the stream is not read.
 const FORWARDED_MAX: usize = 16_384;
@@ -43,6 +46,7 @@ pub(crate) struct PeerService {
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) groups: Groups,
     pub(crate) board: Arc<Board>,
+    pub(crate) router: Router,
     pub(crate) snapshots: Arc<SnapshotReceiver>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Ends the streams, which would outlive a graceful shutdown.
@@ -109,13 +113,21 @@ impl Peer for PeerService {
         request: Request<WatchClusterRequest>,
     ) -> Result<Response<Self::WatchClusterStream>, Status> {
         self.credentials.check(request.metadata())?;
-        let states = WatchStream::new(self.board.cluster()).filter_map(|state| async move {
-            let state = state?;
-            let json = serde_json::to_vec(&*state).map_err(|e| Status::internal(e.to_string()));
-            Some(json.map(|json| WireState { revision: state.revision, json: json.into() }))
-        });
+        let states = WatchStream::new(self.board.cluster())
+            .filter_map(async |state| state.map(|state| Ok(joining::wire_state(&state))));
         let stopped = self.stop.clone().cancelled_owned();
         Ok(Response::new(Box::pin(states.take_until(stopped))))
+    }
+
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        self.credentials.check_stranger(request.metadata())?;
+        let request = request.into_inner();
+        let answer = if request.probe {
+            joining::probe(&self.board)
+        } else {
+            joining::admit(&self.router, &self.board, request).await?
+        };
+        Ok(Response::new(answer))
     }
 }
 

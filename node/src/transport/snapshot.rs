@@ -3,6 +3,8 @@
 //! The sender streams every pair of the group from one view of the engine, so that the raft index in the
 //! head and the content agree. The receiver stages the pairs beside its engine, checks count and checksum,
 //! makes the stage durable, and only then lets raft see the message: raft decides whether it is wanted.
+//!
+//! Raft sends a follower nothing else until it is told how its snapshot ended, so that is always said.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -17,15 +19,18 @@ use flin_replica::{Message, snapshot_message};
 use flin_state::engine::{Engine, EngineError, Reader, Stage};
 use flin_state::ids::{GroupId, NodeId, ReplicaId};
 use flin_state::keys::{GroupState, group_range};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use prometheus_client::metrics::counter::Counter;
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, TryAcquireError, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use super::pace::Pace;
 use super::peers::Peers;
 use super::raft::{unwire, wire};
 use super::{MESSAGE_BYTES_MAX, connect};
 use crate::groups::Groups;
+use crate::groups::board::Board;
 use crate::groups::mailbox::Input;
 
 /// The version of the frames; a receiver refuses one it does not know.
@@ -35,15 +40,20 @@ const FRAME_BYTES: usize = 256 << 10;
 /// Frames that may wait for the network or the disk.
 const FRAMES_MAX: usize = 4;
 /// Snapshots a node sends at a time; more wait their turn.
-const SENDING_MAX: usize = 2;
-/// A snapshot that takes longer than this is given up and begun anew.
-const SEND_DEADLINE: Duration = Duration::from_secs(600);
+const SENDING_MAX: usize = 4;
+/// A receiver that takes nothing for this long is given up; its snapshot is begun anew.
+const STALL_TIME: Duration = Duration::from_secs(30);
+/// How long a receiver that was sent everything may take to make it durable and to decide.
+const DECISION_TIME: Duration = Duration::from_secs(120);
 
-/// Sends snapshots, a few at a time.
+/// Sends snapshots, a few at a time, and all together no faster than the meta state allows.
 pub(crate) struct SnapshotSender {
     engine: Arc<dyn Engine>,
     peers: Arc<Peers>,
     groups: Groups,
+    board: Arc<Board>,
+    pace: Pace,
+    bytes_sent: Counter,
     slots: Semaphore,
 }
 
@@ -51,6 +61,8 @@ pub(crate) struct SnapshotSender {
 enum SendError {
     #[error("the peer is not known")]
     UnknownPeer,
+    #[error("this node does not lead the group any more")]
+    NotLeading,
     #[error("read the state")]
     Read(#[from] EngineError),
     #[error("rewrite the message: {0}")]
@@ -59,26 +71,35 @@ enum SendError {
     Connect(#[from] tonic::transport::Error),
     #[error("the peer refused it: {}", .0.message())]
     Refused(#[from] Status),
-    #[error("took longer than {} s", SEND_DEADLINE.as_secs())]
-    Deadline,
+    #[error("the peer took nothing for {} s", STALL_TIME.as_secs())]
+    Stalled,
+    #[error("the peer was sent everything and did not decide within {} s", DECISION_TIME.as_secs())]
+    Undecided,
     #[error("the reader of the state was lost")]
     Lost,
+    #[error("the node is stopping")]
+    Stopping(#[from] AcquireError),
 }
 
 impl SnapshotSender {
-    pub(crate) fn new(engine: Arc<dyn Engine>, peers: Arc<Peers>, groups: Groups) -> Arc<Self> {
-        Arc::new(SnapshotSender { engine, peers, groups, slots: Semaphore::new(SENDING_MAX) })
+    pub(crate) fn new(
+        engine: Arc<dyn Engine>,
+        peers: Arc<Peers>,
+        groups: Groups,
+        board: Arc<Board>,
+        bytes_sent: Counter,
+    ) -> Arc<Self> {
+        let (pace, slots) = (Pace::new(board.clone()), Semaphore::new(SENDING_MAX));
+        Arc::new(SnapshotSender { engine, peers, groups, board, pace, bytes_sent, slots })
     }
 
     /// Sends the state of a group to the replica that `message` announces it to, which lives on `node`,
     /// and tells raft how that ended.
     pub(crate) async fn send(self: Arc<Self>, node: NodeId, message: Message) {
         let (group, to) = (message.group, message.to);
-        let sent = match self.slots.acquire().await {
-            Ok(_slot) => tokio::time::timeout(SEND_DEADLINE, self.transfer(node, message))
-                .await
-                .unwrap_or(Err(SendError::Deadline)),
-            Err(_) => Err(SendError::Lost),
+        let sent = match self.slot(group).await {
+            Ok(_slot) => self.transfer(node, message).await,
+            Err(error) => Err(error),
         };
         match &sent {
             Ok(()) => info!(%group, %node, "sent a snapshot"),
@@ -87,6 +108,20 @@ impl SnapshotSender {
             }
         }
         self.report(group, to, sent.is_ok()).await;
+    }
+
+    /// The right to send, in the order of asking. Whoever had to wait for it may have lost the reason to.
+    async fn slot(&self, group: GroupId) -> Result<SemaphorePermit<'_>, SendError> {
+        match self.slots.try_acquire() {
+            Ok(slot) => return Ok(slot),
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => {}
+        }
+        let slot = self.slots.acquire().await?;
+        if self.board.leadership(group).leader == Some(self.board.node()) {
+            Ok(slot)
+        } else {
+            Err(SendError::NotLeading)
+        }
     }
 
     /// Raft waits for this report: it must not be lost to a full mailbox.
@@ -99,17 +134,63 @@ impl SnapshotSender {
     async fn transfer(&self, node: NodeId, message: Message) -> Result<(), SendError> {
         let peer = self.peers.get(node).ok_or(SendError::UnknownPeer)?;
         let channel = connect(&peer.address()).await?;
-        let (frames, stream) = mpsc::channel(FRAMES_MAX);
+        let (read, frames) = mpsc::channel(FRAMES_MAX);
         let engine = self.engine.clone();
-        let reading = tokio::task::spawn_blocking(move || read_state(&*engine, &message, &frames));
+        let reading = tokio::task::spawn_blocking(move || read_state(&*engine, &message, &read));
+        let (out, stream) = mpsc::channel(1);
         let mut client = PeerClient::new(channel).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let request = self.peers.credentials.request(node, ReceiverStream::new(stream));
-        let sent = client.install_snapshot(request).await;
+        let sent = self.deliver(frames, out, client.install_snapshot(request)).await;
         // A reading error ends the stream early; it explains more than the refusal it causes.
         reading.await.map_err(|_| SendError::Lost)??;
-        sent?;
+        sent
+    }
+
+    /// Feeds `frames` to the `call` through `out` until the receiver has decided or is given up.
+    async fn deliver<T>(
+        &self,
+        frames: mpsc::Receiver<SnapshotFrame>,
+        out: mpsc::Sender<SnapshotFrame>,
+        call: impl Future<Output = Result<T, Status>>,
+    ) -> Result<(), SendError> {
+        tokio::pin!(call);
+        let answer = tokio::select! {
+            answer = &mut call => answer,
+            fed = self.feed(frames, out) => {
+                fed?;
+                let decided = tokio::time::timeout(DECISION_TIME, call).await;
+                decided.map_err(|_| SendError::Undecided)?
+            }
+        };
+        answer?;
         Ok(())
     }
+
+    async fn feed(
+        &self,
+        mut frames: mpsc::Receiver<SnapshotFrame>,
+        out: mpsc::Sender<SnapshotFrame>,
+    ) -> Result<(), SendError> {
+        while let Some(frame) = frames.recv().await {
+            let bytes = pair_bytes(&frame);
+            if bytes > 0 {
+                self.pace.pass(bytes).await;
+            }
+            match tokio::time::timeout(STALL_TIME, out.send(frame)).await {
+                Ok(Ok(())) => drop(self.bytes_sent.inc_by(bytes)),
+                // The call is over and says why.
+                Ok(Err(_)) => return Ok(()),
+                Err(_) => return Err(SendError::Stalled),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The keys and values of a frame.
+fn pair_bytes(frame: &SnapshotFrame) -> u64 {
+    let Some(Frame::Pairs(pairs)) = &frame.frame else { return 0 };
+    pairs.keys.iter().chain(&pairs.values).map(|part| part.len() as u64).sum()
 }
 
 /// Streams a group's pairs and the message that announces them into `frames`.

@@ -1,17 +1,18 @@
 //! The gRPC port over a cluster in memory, through real connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use flin_node::front::requests::RequestError;
-use flin_node::grpc::admin::{AdminError, Administration};
+use flin_node::grpc::admin::{AdminError, Administration, Wishes};
 use flin_node::grpc::{GrpcOptions, serve};
 use flin_node::http::Health;
 use flin_node::settings::Secret;
 use flin_proto::admin::admin_client::AdminClient;
 use flin_proto::admin::{
-    Cluster, ConfirmFormedRequest, GetClusterRequest, ListPartitionsResponse, Node, StepDownRequest,
+    Cluster, ConfigureRequest, ConfirmFormedRequest, GetClusterRequest, ListPartitionsResponse,
+    Node, RebalanceSettings, RemoveMemberRequest, SetDrainingRequest, StepDownRequest,
 };
 use flin_proto::keys::batch_request::{Write, write::Write as Body};
 use flin_proto::keys::batch_response::result::Result as Outcome;
@@ -21,7 +22,7 @@ use flin_proto::keys::{
     BatchRequest, CompareAndSetRequest, DeleteRequest, GetRequest, IncrementRequest, ScanRequest,
     SetRequest,
 };
-use flin_state::ids::ClusterId;
+use flin_state::ids::{ClusterId, NodeId};
 use flin_state::slot::partition_of_key;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -47,6 +48,8 @@ const PASSWORD: &str = "hunter2";
 /// What this node says of itself.
 struct Fake {
     ready: Mutex<Result<(), String>>,
+    /// What it was configured with last.
+    wished: Mutex<Wishes>,
 }
 
 impl Health for Fake {
@@ -78,6 +81,22 @@ impl Administration for Fake {
     async fn step_down(&self, undo: bool) -> Result<u32, AdminError> {
         Ok(if undo { 0 } else { 3 })
     }
+
+    async fn set_draining(&self, _: ClusterId, nodes: BTreeSet<NodeId>) -> Result<(), AdminError> {
+        if nodes.len() < 2 {
+            return Ok(());
+        }
+        Err(AdminError::Refused("2 of 3 nodes cannot hold 3 replicas".into()))
+    }
+
+    async fn remove_member(&self, _: ClusterId, node: NodeId) -> Result<(), AdminError> {
+        Err(AdminError::Refused(format!("node {node} holds 5 replicas")))
+    }
+
+    async fn configure(&self, _: ClusterId, wishes: Wishes) -> Result<(), AdminError> {
+        *self.wished.lock().unwrap() = wishes;
+        Ok(())
+    }
 }
 
 /// Adds the password that it has to every call.
@@ -107,7 +126,7 @@ struct Door {
 impl Door {
     async fn open() -> Door {
         let cluster = MemoryCluster::new(PARTITIONS);
-        let node = Arc::new(Fake { ready: Mutex::new(Ok(())) });
+        let node = Arc::new(Fake { ready: Mutex::new(Ok(())), wished: Mutex::default() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = GrpcOptions {
@@ -383,6 +402,46 @@ async fn administration_answers_with_the_code_that_says_what_to_do() {
     assert_eq!(later.unwrap_err().code(), Code::Unavailable);
     let step_down = admin.step_down(StepDownRequest { undo: false }).await.unwrap();
     assert_eq!(step_down.into_inner().remaining, 3);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn membership_is_changed_within_its_ranges_and_refusals_keep_their_words() {
+    let door = Door::open().await;
+    let mut admin = door.admin();
+    let cluster_id = ClusterId(7).to_string();
+    let drain = |node_ids: &[u64]| SetDrainingRequest {
+        cluster_id: cluster_id.clone(),
+        node_ids: node_ids.to_vec(),
+    };
+    admin.set_draining(drain(&[3, 3])).await.unwrap();
+    let refused = admin.set_draining(drain(&[2, 3])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.message(), "2 of 3 nodes cannot hold 3 replicas");
+    assert_eq!(admin.set_draining(drain(&[0])).await.unwrap_err().code(), Code::InvalidArgument);
+    let remove = RemoveMemberRequest { cluster_id: cluster_id.clone(), node_id: 3 };
+    let refused = admin.remove_member(remove).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let stranger = RemoveMemberRequest { cluster_id: "demo".to_owned(), node_id: 3 };
+    assert_eq!(admin.remove_member(stranger).await.unwrap_err().code(), Code::InvalidArgument);
+
+    let configure = |replication_factor, max_moves: Option<u32>| ConfigureRequest {
+        cluster_id: cluster_id.clone(),
+        replication_factor,
+        rebalance: max_moves.map(|max_moves| RebalanceSettings { max_moves, ..Default::default() }),
+    };
+    for (factor, moves) in [(2, None), (7, None), (0, Some(0)), (3, Some(65)), (300, Some(1))] {
+        let status = admin.configure(configure(factor, moves)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{factor} {moves:?}");
+        assert_eq!(*door.node.wished.lock().unwrap(), Wishes::default());
+    }
+    admin.configure(configure(5, None)).await.unwrap();
+    let wished = Wishes { replication_factor: Some(5), rebalance: None };
+    assert_eq!(*door.node.wished.lock().unwrap(), wished);
+    admin.configure(configure(0, Some(64))).await.unwrap();
+    let wished = *door.node.wished.lock().unwrap();
+    assert_eq!(wished.replication_factor, None);
+    assert_eq!(wished.rebalance.unwrap().max_moves, 64);
     door.close().await;
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct Options {
     /// Also measure these, in the same run: etcd
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
+    /// Only this subject; `flin-e2e bench --help` names them
+    #[arg(long)]
+    only: Option<String>,
     /// Length of each measurement
     #[arg(long, default_value_t = 20)]
     seconds: u32,
@@ -55,6 +58,9 @@ pub(crate) fn run_in(workspace: &Workspace, progress: &Progress, options: &Optio
         .args(["bench", "--kind", "--seconds", &options.seconds.to_string()])
         .args(["--rounds", &options.rounds.to_string(), "--out"])
         .arg(&options.out);
+    if let Some(subject) = &options.only {
+        bench = bench.args(["--only", subject]);
+    }
     if !options.peers.is_empty() {
         load_etcd(workspace, progress)?;
         bench = bench.args(["--peers", "etcd"]);
@@ -78,6 +84,7 @@ impl Options {
         Self {
             kind: true,
             peers: vec!["etcd".to_owned()],
+            only: None,
             seconds: 20,
             rounds: 3,
             out: PathBuf::from("docs/benchmarks/kind.json"),

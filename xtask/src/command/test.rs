@@ -84,7 +84,8 @@ fn all(workspace: &Workspace, stages: &mut Stages<'_>, progress: &Progress, long
         stages.skip("scenarios", "there is no cluster to run them in");
         return;
     }
-    stages.tests("scenarios", |step| scenarios(workspace, step, &[]));
+    let tier = if long { "long" } else { "default" };
+    stages.tests("scenarios", |step| scenarios(workspace, step, &["--tier", tier]));
     if long {
         stages.tests("soak", |step| soak(workspace, step));
         stages.group("benchmarks", || bench::run_in(workspace, progress, &bench::Options::long()));
@@ -106,11 +107,8 @@ fn own_tests(workspace: &Workspace, step: &Step) -> Result<Tests> {
     counted(cargo_without_rocksdb(workspace).args(["test", "--package", "xtask"]), step)
 }
 
-fn scenarios(workspace: &Workspace, step: &Step, only: &[&str]) -> Result<Tests> {
-    let mut run = run(workspace.binary("flin-e2e")).dir(&workspace.root).arg("run");
-    for scenario in only {
-        run = run.args(["--scenario", scenario]);
-    }
+fn scenarios(workspace: &Workspace, step: &Step, which: &[&str]) -> Result<Tests> {
+    let run = run(workspace.binary("flin-e2e")).dir(&workspace.root).arg("run").args(which);
     finished(run, step, libtest::read_scenarios)
 }
 
@@ -119,7 +117,7 @@ fn soak(workspace: &Workspace, step: &Step) -> Result<Tests> {
     let mut all = Tests::default();
     for _ in 0..SOAK_ROUNDS {
         std::fs::remove_file(step.log()).ok();
-        let tests = scenarios(workspace, step, &["durability"])?;
+        let tests = scenarios(workspace, step, &["--scenario", "durability"])?;
         all += &tests;
         if tests.failed > 0 {
             break;

@@ -123,3 +123,65 @@ fn path_that_is_no_directory_is_refused_by_name() {
     let error = DataDir::open(&path).expect_err("a file");
     assert!(error.to_string().contains("file"), "{error}");
 }
+
+#[test]
+fn nonce_survives_a_crash_and_goes_with_the_identity() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = DataDir::open(dir.path()).expect("open");
+    assert_eq!(data.nonce().expect("read"), None);
+    data.keep_nonce("5f1c").expect("keep");
+    drop(data);
+    let mut data = DataDir::open(dir.path()).expect("a directory with a nonce is ours");
+    assert_eq!(data.nonce().expect("read").as_deref(), Some("5f1c"));
+    data.write_identity(CLUSTER, NodeId(7)).expect("write the identity");
+    data.forget_nonce().expect("forget");
+    data.forget_nonce().expect("forgetting twice is no error");
+    assert_eq!(data.nonce().expect("read"), None);
+}
+
+#[test]
+fn retired_directory_is_emptied_by_the_next_process_and_only_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::create_dir(dir.path().join("lost+found")).expect("create");
+    let mut data = DataDir::open(dir.path()).expect("open");
+    data.write_identity(CLUSTER, NodeId(7)).expect("write the identity");
+    for file in ["log/1.log", "state/CURRENT", "founding", "cluster.json", "cluster.new"] {
+        fs::write(dir.path().join(file), b"data").expect("write");
+    }
+    data.retire().expect("retire");
+    assert!(dir.path().join("log/1.log").exists(), "a process that runs keeps its data");
+    drop(data);
+
+    let mut data = DataDir::open(dir.path()).expect("open what is retired");
+    assert!(data.was_emptied());
+    assert_eq!(data.identity(), None);
+    let names = || {
+        let entries = fs::read_dir(dir.path()).expect("list");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(), ["lock", "log", "lost+found", "state"]);
+    assert_eq!(fs::read_dir(data.log_dir()).expect("list").count(), 0);
+    data.write_identity(CLUSTER, NodeId(8)).expect("a new node");
+    drop(data);
+    let data = DataDir::open(dir.path()).expect("open");
+    assert!(!data.was_emptied());
+    assert_eq!(data.identity().map(|identity| identity.node_id), Some(NodeId(8)));
+}
+
+#[test]
+fn emptying_that_was_interrupted_is_finished() {
+    // After each removal the directory must still be known as one that is to be emptied, also without its
+    // identity.
+    for left in [&["identity", "log/1.log"][..], &["log/1.log"], &["cluster.json"], &[]] {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::create_dir(dir.path().join("log")).expect("create");
+        for file in left.iter().chain(&["retired"]) {
+            fs::write(dir.path().join(file), b"damaged").expect("write");
+        }
+        let data = DataDir::open(dir.path()).expect("open");
+        assert!(data.was_emptied() && data.identity().is_none(), "{left:?}");
+        assert!(!dir.path().join("retired").exists(), "{left:?}");
+    }
+}

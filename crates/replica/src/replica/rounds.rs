@@ -1,11 +1,11 @@
 //! Rounds: what the replica asks of its caller, and what the caller reports back.
 
 use flin_state::ids::{LogIndex, Term};
-use flin_state::log::{Entry, LogEdit};
+use flin_state::log::{Entry, EntryKind, LogEdit};
 use raft::eraftpb;
 
 use super::view::replica_id;
-use super::{Pending, Replica};
+use super::{Pending, Replica, Trail};
 use crate::convert;
 use crate::error::Error;
 use crate::message::{self, Message, SnapshotHead};
@@ -20,17 +20,20 @@ impl Replica {
     pub fn ready(&mut self) -> Result<Option<Ready>, Error> {
         self.enter();
         self.check_log()?;
-        if !self.raft.has_ready() {
+        if !self.raft.has_ready() && !self.owes_commit() {
             return Ok(None);
         }
         let mut ready = self.raft.ready();
         self.check_log()?;
 
         let snapshot = self.take_snapshot(&ready);
-        let must_sync = ready.must_sync();
-        let promised = self.promises();
+        self.follow_trail(&ready, snapshot.as_ref());
+        let owes_commit = self.owes_commit();
+        let must_sync = ready.must_sync() || owes_commit;
+        let held = std::mem::take(&mut self.held);
+        let promised = self.promises() || owes_commit || !held.is_empty();
         let edits = if must_sync { self.edits(&mut ready, snapshot.as_ref()) } else { Vec::new() };
-        let eager = self.seal(ready.take_messages());
+        let eager = join(held, self.seal(ready.take_messages()));
         let patient = self.seal(ready.take_persisted_messages());
         let (messages, messages_after_sync) = match (must_sync, promised) {
             // Nothing to wait for: what came before is durable since the last advance.
@@ -55,7 +58,9 @@ impl Replica {
             committed: self.hand_out(ready.take_committed_entries()),
             reads: reads.into_iter().filter_map(|state| self.reads.answer(state)).collect(),
         };
-        self.pending = Some(Pending { ready, snapshot, applied: LogIndex(0) });
+        let (commit, applied) = (self.written.commit, LogIndex(0));
+        self.pending =
+            Some(Pending { ready, snapshot, commit, configurations: Vec::new(), applied });
         Ok(Some(handed))
     }
 
@@ -70,25 +75,35 @@ impl Replica {
         let pending = self.pending.take().expect("advance follows ready");
         assert_eq!(pending.ready.number(), number, "another ready was handed out");
         let mut light = self.raft.advance_append(pending.ready);
+        self.trail.settle(pending.commit);
         if let Some(head) = pending.snapshot {
             self.raft.advance_apply_to(head.index.0);
             let storage = self.raft.mut_store();
             storage.applied = head.index;
             storage.configuration = head.configuration;
             self.handed_out = head.index;
+            self.unapplied = self.unapplied.split_off(&head.index.next());
+            self.note_newest();
+        }
+        let mut messages = self.seal(light.take_messages());
+        // The next ready writes what they say.
+        if self.owes_commit() {
+            self.held = std::mem::take(&mut messages);
+        }
+        let committed = self.hand_out(light.take_committed_entries());
+        for (index, next) in pending.configurations {
+            self.apply_configuration(index, &next);
         }
         self.applied(pending.applied);
         self.settle()?;
-        Ok(Advanced {
-            messages: self.seal(light.take_messages()),
-            committed: self.hand_out(light.take_committed_entries()),
-        })
+        Ok(Advanced { messages, committed })
     }
 
     /// Reports that everything up to `index` is applied. Older reports are ignored.
     ///
     /// # Panics
-    /// When `index` was not handed out.
+    /// When `index` was not handed out, or a change of the configuration up to there was not reported
+    /// ([`Replica::apply_configuration`]).
     pub fn applied(&mut self, index: LogIndex) {
         assert!(index <= self.handed_out, "applied {index}, committed {}", self.handed_out);
         if let Some(pending) = &mut self.pending {
@@ -96,6 +111,9 @@ impl Replica {
             return;
         }
         if index > self.raft.store().applied && !self.stopped() {
+            if let Some((change, _)) = self.unapplied.first_key_value() {
+                assert!(index < *change, "the change at {change} was not reported");
+            }
             self.raft.advance_apply_to(index.0);
             self.raft.mut_store().applied = index;
         }
@@ -103,6 +121,20 @@ impl Replica {
 }
 
 impl Replica {
+    /// Keeps up with where the changes of the configuration are in the log.
+    fn follow_trail(&mut self, ready: &raft::Ready, snapshot: Option<&SnapshotHead>) {
+        if let Some(head) = snapshot {
+            self.trail = Trail::new(head.index);
+        }
+        let entries = ready.entries();
+        if let Some(first) = entries.first() {
+            self.trail.cut(LogIndex(first.index));
+        }
+        for entry in entries.iter().filter(|entry| convert::changes_configuration(entry)) {
+            self.trail.note(LogIndex(entry.index));
+        }
+    }
+
     /// Whether term or vote changed since the log was last written: until it is, no message of the new
     /// term may leave.
     fn promises(&self) -> bool {
@@ -144,6 +176,8 @@ impl Replica {
 
     fn hand_out(&mut self, entries: Vec<eraftpb::Entry>) -> Vec<Entry> {
         let entries: Vec<Entry> = entries.into_iter().map(convert::entry_from_raft).collect();
+        let changes = entries.iter().filter(|entry| entry.kind == EntryKind::Configuration);
+        self.unapplied.extend(changes.map(|change| (change.index, change.data.clone())));
         if let Some(last) = entries.last() {
             self.handed_out = last.index;
         }

@@ -46,6 +46,7 @@ impl Replica {
             last: LogIndex(raft.raft_log.last_index()),
             applied_to: LogIndex(raft.raft_log.applied),
             committed_in_term: raft.commit_to_current_term(),
+            configuration_settled: self.configuration_settled(),
             transferring_to: raft.lead_transferee.map(ReplicaId),
             peers: if self.leading() { self.peers() } else { Vec::new() },
         }
@@ -91,7 +92,7 @@ impl Replica {
         let members = raft.prs();
         let sender = if members.get(from.0).is_some() {
             Sender::Member
-        } else if members.iter().all(|(known, _)| *known < from.0) {
+        } else if from > self.newest {
             Sender::Newer
         } else {
             Sender::Stranger

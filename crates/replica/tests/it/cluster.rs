@@ -7,11 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flin_replica::{
     Message, Options, ReadState, Ready, Replica, Role, RoleChange, SnapshotHead, StepError,
-    reconcile, snapshot_message,
+    configuration_change, reconcile, snapshot_message,
 };
 use flin_state::ids::{GroupId, LogIndex, NodeId, ReplicaId, Term};
-use flin_state::log::{Entry, INITIAL_INDEX, INITIAL_TERM, Log, LogEdit};
+use flin_state::log::{Entry, EntryKind, INITIAL_INDEX, INITIAL_TERM, Log, LogEdit};
 use flin_state::membership::Configuration;
+use prost::Message as _;
+use raft::eraftpb::{self, MessageType};
 
 use crate::memory_log::MemoryLog;
 
@@ -37,7 +39,8 @@ pub struct Parcel {
 #[derive(Debug)]
 pub enum Event {
     Role(RoleChange),
-    Applied(Entry),
+    /// With the configuration since.
+    Applied(Entry, Configuration),
     Read(ReadState),
     Installed(LogIndex),
 }
@@ -127,10 +130,22 @@ impl Cluster {
         member.state = member.durable.clone();
     }
 
-    /// Makes a replica's state durable and forgets its log up to there, but for `left` entries.
-    pub fn compact(&mut self, id: ReplicaId, left: u64) {
+    /// Ends a replica for ever. Messages to it go nowhere.
+    pub fn destroy(&mut self, id: ReplicaId) {
+        let member = self.members.remove(&id).expect("a known replica");
+        member.log.write(&[LogEdit::Remove { group: GROUP, replica: id }]).unwrap();
+    }
+
+    /// Makes a replica's state durable.
+    pub fn flush(&mut self, id: ReplicaId) {
         let member = self.member(id);
         member.durable = member.state.clone();
+    }
+
+    /// Makes a replica's state durable and forgets its log up to there, but for `left` entries.
+    pub fn compact(&mut self, id: ReplicaId, left: u64) {
+        self.flush(id);
+        let member = self.member(id);
         let index = LogIndex(member.durable.index.0.saturating_sub(left));
         if index >= member.log.first_index(GROUP) {
             member.log.write(&[LogEdit::Compact { group: GROUP, index }]).unwrap();
@@ -175,7 +190,7 @@ impl Cluster {
     /// there. Returns what happened.
     pub fn work(&mut self, id: ReplicaId, cut: Option<Cut>) -> Vec<Event> {
         let mut events = Vec::new();
-        if self.member(id).replica.is_none() {
+        if self.members.get(&id).is_none_or(|member| member.replica.is_none()) {
             return events;
         }
         while let Some(ready) = self.replica(id).ready().unwrap() {
@@ -246,10 +261,20 @@ impl Cluster {
             let state = &mut member.state;
             assert_eq!(entry.index, state.index.next(), "replica {id} applies in order, once");
             (state.index, state.term) = (entry.index, entry.term);
-            if !entry.data.is_empty() {
-                state.commands.push((entry.index, entry.data.clone()));
+            match entry.kind {
+                EntryKind::Command if entry.data.is_empty() => {}
+                EntryKind::Command => state.commands.push((entry.index, entry.data.clone())),
+                EntryKind::Configuration => {
+                    let change = configuration_change(&entry.data).unwrap();
+                    if let Ok(next) = state.configuration.after(&change) {
+                        state.configuration = next;
+                    }
+                    let replica = member.replica.as_mut().expect("it runs");
+                    replica.apply_configuration(entry.index, &state.configuration);
+                    assert_eq!(*replica.configuration(), state.configuration);
+                }
             }
-            events.push(Event::Applied(entry));
+            events.push(Event::Applied(entry, state.configuration.clone()));
         }
         let index = member.state.index;
         self.replica(id).applied(index);
@@ -257,6 +282,7 @@ impl Cluster {
 
     fn send(&mut self, id: ReplicaId, messages: Vec<Message>) {
         for message in messages {
+            self.check_promise(id, &message);
             if !message.is_snapshot() {
                 self.network.push(Parcel { message, state: None });
                 continue;
@@ -267,6 +293,22 @@ impl Cluster {
             let head = SnapshotHead { index, term, configuration: state.configuration.clone() };
             let message = snapshot_message(&message, &head).unwrap();
             self.network.push(Parcel { message, state: Some(state) });
+        }
+    }
+
+    /// A message leaves only when the disk knows what it says.
+    fn check_promise(&self, id: ReplicaId, message: &Message) {
+        let member = &self.members[&id];
+        let inner = eraftpb::Message::decode(message.bytes.slice(2..)).expect("our own message");
+        if inner.msg_type == MessageType::MsgRequestVoteResponse as i32 && !inner.reject {
+            assert!(member.log.durable_last(GROUP) > LogIndex(0), "{id} votes with a blank log");
+        }
+        let known = member.log.durable_commit(GROUP).max(member.durable.index);
+        let told = LogIndex(inner.commit);
+        if told > known {
+            let mut changes = member.log.durable_changes(GROUP).into_iter();
+            let early = changes.find(|index| *index > known && *index <= told);
+            assert_eq!(early, None, "{id} tells that a change is committed and may forget it");
         }
     }
 

@@ -6,7 +6,7 @@ use flin_state::ids::{GroupId, LogIndex, ReplicaId, Term};
 use flin_state::membership::Configuration;
 use proptest::prelude::*;
 use prost::Message as _;
-use raft::eraftpb::{self, MessageType};
+use raft::eraftpb::{self, ConfChangeSingle, ConfChangeV2, MessageType};
 
 use crate::cluster::{Cluster, Event, GROUP, Parcel, State};
 
@@ -147,6 +147,7 @@ fn appends_with_gaps_or_wild_terms_are_dropped() {
         ..message(MessageType::MsgAppend, 1, 2)
     };
     let unknown = eraftpb::Entry { entry_type: 1, ..entry(8, 6) };
+    let unreadable = eraftpb::Entry { entry_type: 2, data: vec![1], ..entry(8, 6) };
     for bad in [
         append(100, 0, vec![entry(101, 6)]),
         append(7, 6, vec![entry(9, 6)]),
@@ -159,7 +160,34 @@ fn appends_with_gaps_or_wild_terms_are_dropped() {
     ] {
         assert!(impossible(step(&mut cluster, &bad)), "{bad:?}");
     }
-    step(&mut cluster, &append(7, 6, vec![entry(8, 6)])).unwrap();
+    let result = step(&mut cluster, &append(7, 6, vec![unreadable]));
+    assert!(matches!(result, Err(StepError::Malformed(Malformed::Change(_)))), "{result:?}");
+    let change = eraftpb::Entry { entry_type: 2, data: change(2, &[3], &[1]), ..entry(8, 6) };
+    step(&mut cluster, &append(7, 6, vec![change])).unwrap();
+}
+
+/// The data of an entry that changes the configuration: adds, removes, exchanges or leaves.
+pub fn change(kind: u8, promote: &[u64], remove: &[u64]) -> Vec<u8> {
+    let single = |change_type| move |id: &u64| ConfChangeSingle { change_type, node_id: *id };
+    let number = |number: u64| number.to_be_bytes();
+    let list = |ids: &[u64]| -> Vec<u8> {
+        let ids_follow = std::iter::once(ids.len() as u64).chain(ids.iter().copied());
+        ids_follow.flat_map(number).collect()
+    };
+    let (transition, changes, rest) = match kind {
+        0 => {
+            let id = promote[0];
+            (0, vec![single(2)(&id)], [number(id), number(id)].concat())
+        }
+        1 => (0, vec![single(1)(&remove[0])], number(remove[0]).to_vec()),
+        2 => {
+            let changes = promote.iter().map(single(0)).chain(remove.iter().map(single(1)));
+            (2, changes.collect(), [list(promote), list(remove)].concat())
+        }
+        _ => (0, Vec::new(), Vec::new()),
+    };
+    let context = [&[1, kind + 1][..], &rest].concat();
+    ConfChangeV2 { transition, changes, context }.encode_to_vec()
 }
 
 #[test]
@@ -169,6 +197,16 @@ fn an_acknowledgement_of_what_the_leader_does_not_have_is_dropped() {
     assert!(impossible(step(&mut cluster, &eraftpb::Message { index: 8, ..answer.clone() })));
     let reject = eraftpb::Message { index: 7, reject: true, reject_hint: u64::MAX, ..answer };
     assert!(impossible(step(&mut cluster, &reject)));
+}
+
+#[test]
+fn a_member_that_knows_more_committed_than_the_leader_has_is_dropped() {
+    let mut cluster = led();
+    for kind in [MessageType::MsgAppendResponse, MessageType::MsgHeartbeatResponse] {
+        let answer = message(kind, 2, 1);
+        assert!(impossible(step(&mut cluster, &eraftpb::Message { commit: 8, ..answer.clone() })));
+        step(&mut cluster, &eraftpb::Message { commit: 7, ..answer }).unwrap();
+    }
 }
 
 #[test]
@@ -229,6 +267,10 @@ fn a_configuration_that_raft_cannot_have_is_dropped() {
          \"auto_leave\":false,\"nodes\":{}}",
         "{\"voters\":[2],\"learners\":[],\"voters_outgoing\":[],\"learners_next\":[3],\
          \"auto_leave\":true,\"nodes\":{}}",
+        "{\"voters\":[2],\"learners\":[],\"voters_outgoing\":[3],\"learners_next\":[],\
+         \"auto_leave\":true,\"nodes\":{\"2\":2,\"3\":3}}",
+        "{\"voters\":[2],\"learners\":[],\"voters_outgoing\":[3],\"learners_next\":[],\
+         \"auto_leave\":false,\"nodes\":{\"2\":2}}",
         "{\"voters\":[0,2],\"learners\":[],\"voters_outgoing\":[],\"learners_next\":[],\
          \"auto_leave\":false,\"nodes\":{}}",
     ] {
@@ -270,18 +312,33 @@ fn any_entry() -> impl Strategy<Value = eraftpb::Entry> {
         prop::collection::vec(any::<u8>(), 0..4),
         prop::collection::vec(any::<u8>(), 24..25)
     ];
-    (0..4_i32, number(), number(), data).prop_map(|(entry_type, term, index, data)| {
-        eraftpb::Entry { entry_type, term, index, data, ..eraftpb::Entry::default() }
+    let wild = (0..4_i32, data);
+    let ids = || prop::collection::btree_set(1..6_u64, 1..3);
+    let change = (0..4_u8, ids(), ids()).prop_map(|(kind, promote, remove)| {
+        let list = |ids: std::collections::BTreeSet<u64>| ids.into_iter().collect::<Vec<_>>();
+        (2, change(kind, &list(promote), &list(remove)))
+    });
+    let body = prop_oneof![1 => wild, 2 => change];
+    (body, number(), number()).prop_map(|((entry_type, data), term, index)| eraftpb::Entry {
+        entry_type,
+        term,
+        index,
+        data,
+        ..eraftpb::Entry::default()
     })
 }
 
 fn any_snapshot() -> impl Strategy<Value = eraftpb::Snapshot> {
     let id = || prop::collection::vec(0..5_u64, 0..4);
-    (id(), id(), id(), id(), any::<bool>(), number(), number()).prop_map(
+    (id(), id(), id(), id(), prop::bool::weighted(0.1), number(), number()).prop_map(
         |(voters, learners, outgoing, next, leave, index, term)| {
+            let nodes: std::collections::BTreeSet<_> =
+                [&voters, &learners, &outgoing, &next].into_iter().flatten().collect();
+            let nodes: Vec<_> = nodes.into_iter().map(|id| format!("\"{id}\":{id}")).collect();
+            let nodes = nodes.join(",");
             let data = format!(
                 "{{\"voters\":{voters:?},\"learners\":{learners:?},\"voters_outgoing\":{outgoing:?},\
-                 \"learners_next\":{next:?},\"auto_leave\":{leave},\"nodes\":{{}}}}"
+                 \"learners_next\":{next:?},\"auto_leave\":{leave},\"nodes\":{{{nodes}}}}}"
             );
             let metadata = Some(eraftpb::SnapshotMetadata { index, term, conf_state: None });
             eraftpb::Snapshot { data: data.into_bytes(), metadata }
@@ -307,7 +364,7 @@ fn any_message() -> impl Strategy<Value = eraftpb::Message> {
             // Entries in a row come further than wild ones.
             for (entry, place) in entries.iter_mut().zip(1..) {
                 (entry.index, entry.term) = (index.wrapping_add(place), term);
-                entry.entry_type = 0;
+                entry.entry_type &= 2;
             }
         }
         eraftpb::Message {

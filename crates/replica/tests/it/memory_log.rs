@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use flin_state::ids::{GroupId, LogIndex, ReplicaId, Term};
-use flin_state::log::{Entry, GroupRecord, HardState, Log, LogEdit, LogError};
+use flin_state::log::{Entry, EntryKind, GroupRecord, HardState, Log, LogEdit, LogError};
 
 #[derive(Default)]
 pub struct MemoryLog {
@@ -42,6 +42,24 @@ impl MemoryLog {
 
     pub fn unsynced(&self) -> usize {
         self.inner.lock().expect("no panic holds the lock").unsynced.len()
+    }
+
+    /// What the durable hard state says is committed.
+    pub fn durable_commit(&self, group: GroupId) -> LogIndex {
+        self.inner.lock().expect("no panic holds the lock").durable[&group].state.commit
+    }
+
+    /// The durable changes of the configuration.
+    pub fn durable_changes(&self, group: GroupId) -> Vec<LogIndex> {
+        let inner = self.inner.lock().expect("no panic holds the lock");
+        let entries = inner.durable[&group].entries.iter();
+        let changes = entries.filter(|entry| entry.kind == EntryKind::Configuration);
+        changes.map(|entry| entry.index).collect()
+    }
+
+    /// The last durable index.
+    pub fn durable_last(&self, group: GroupId) -> LogIndex {
+        self.inner.lock().expect("no panic holds the lock").durable[&group].last()
     }
 
     pub fn fail_reads(&self) {

@@ -6,14 +6,15 @@
 //! A failure prints its seed; `FLIN_REPLICA_SEED=seed cargo test -p flin-replica random` runs it alone,
 //! `FLIN_REPLICA_SEEDS=count` runs more of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use flin_replica::Role;
 use flin_state::ids::{LogIndex, ReplicaId, Term};
-use flin_state::log::{Entry, INITIAL_INDEX, Log};
 
-use crate::cluster::{Cluster, Cut, Event, GROUP, Parcel};
+use crate::chance::{Chance, Seeds};
+use crate::cluster::{Cluster, Cut, Event, Parcel};
+use crate::witness::{Committed, Witness, check_logs};
 
 const SEEDS: u64 = 200;
 const STEPS: usize = 800;
@@ -37,36 +38,18 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 fn run_seeds(replicas: u64) {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let chosen = number("FLIN_REPLICA_SEED");
-    let count = number("FLIN_REPLICA_SEEDS").unwrap_or(SEEDS);
-    let seeds = chosen.map_or(0..count, |seed| seed..seed + 1);
+    let seeds = Seeds::from_environment(SEEDS);
     let mut totals = Totals::default();
-    for seed in seeds {
-        let _named = NamedSeed { replicas, seed };
-        let run = World::run(replicas, seed);
-        totals.add(&run.totals);
-    }
+    seeds.run(&format!("{replicas} replicas"), |seed| {
+        totals.add(&World::run(replicas, seed).totals);
+    });
     // A schedule in which nothing happens proves nothing.
-    if chosen.is_none() {
+    if !seeds.chosen {
+        let count = seeds.count();
         println!("{replicas} replicas, {count} seeds: {totals:?}");
         let Totals { leaders, writes, reads, crashes, snapshots, transfers } = totals;
         assert!(leaders > 2 * count && writes > 20 * count && reads > 4 * count, "{totals:?}");
         assert!(crashes > 2 * count && snapshots > count / 4 && transfers > count, "{totals:?}");
-    }
-}
-
-/// Prints the seed when the test panics inside its scope.
-struct NamedSeed {
-    replicas: u64,
-    seed: u64,
-}
-
-impl Drop for NamedSeed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("failed with {} replicas, FLIN_REPLICA_SEED={}", self.replicas, self.seed);
-        }
     }
 }
 
@@ -95,31 +78,8 @@ impl Totals {
 #[derive(Debug, PartialEq, Eq)]
 struct Run {
     totals: Totals,
-    committed: BTreeMap<LogIndex, (Term, Bytes)>,
+    committed: BTreeMap<LogIndex, Committed>,
     leaders: BTreeMap<Term, ReplicaId>,
-}
-
-/// SplitMix64: chance from a seed.
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % limit as u64) as usize
-    }
-
-    fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
-
-struct Write {
-    data: Bytes,
-    /// What was known applied somewhere when it was proposed; it must come later.
-    floor: LogIndex,
 }
 
 struct Read {
@@ -133,14 +93,10 @@ struct World {
     cluster: Cluster,
     /// The side of the network each replica is on.
     side: BTreeMap<ReplicaId, usize>,
-    leaders: BTreeMap<Term, ReplicaId>,
-    committed: BTreeMap<LogIndex, (Term, Bytes)>,
-    writes: BTreeMap<(LogIndex, Term), Write>,
+    witness: Witness,
     reads: BTreeMap<(ReplicaId, u64), Read>,
     /// The last context used by each running replica.
     contexts: BTreeMap<ReplicaId, u64>,
-    /// The greatest index applied anywhere: acknowledged to some client.
-    floor: LogIndex,
     counter: u64,
     totals: Totals,
 }
@@ -151,25 +107,25 @@ impl World {
             chance: Chance(seed),
             cluster: Cluster::new(replicas, seed),
             side: BTreeMap::new(),
-            leaders: BTreeMap::new(),
-            committed: BTreeMap::new(),
-            writes: BTreeMap::new(),
+            witness: Witness::default(),
             reads: BTreeMap::new(),
             contexts: BTreeMap::new(),
-            floor: INITIAL_INDEX,
             counter: 0,
             totals: Totals::default(),
         };
         for step in 0..STEPS {
             world.step();
             if step % 40 == 0 {
-                world.check_logs();
+                check_logs(&world.cluster);
             }
         }
         world.recover();
-        world.check_logs();
-        world.check_states();
-        Run { totals: world.totals, committed: world.committed, leaders: world.leaders }
+        check_logs(&world.cluster);
+        for member in world.cluster.members.values() {
+            world.witness.check_state(member.id, &member.state);
+        }
+        let Witness { committed, leaders, .. } = world.witness;
+        Run { totals: world.totals, committed, leaders }
     }
 
     fn any_replica(&mut self) -> ReplicaId {
@@ -261,8 +217,7 @@ impl World {
             let replica = self.cluster.replica(id);
             if let Ok(index) = replica.propose(data.clone()) {
                 let term = replica.status().term;
-                let known = self.writes.insert((index, term), Write { data, floor: self.floor });
-                assert!(known.is_none(), "{index} of term {term} is proposed twice");
+                self.witness.proposed(id, index, term, data);
             }
         }
         self.maybe_work(id);
@@ -274,7 +229,7 @@ impl World {
         *context += 1;
         let context = *context;
         if self.cluster.replica(id).read_index(context).is_ok() {
-            self.reads.insert((id, context), Read { floor: self.floor, index: None });
+            self.reads.insert((id, context), Read { floor: self.witness.floor, index: None });
         }
         self.maybe_work(id);
     }
@@ -349,14 +304,16 @@ impl World {
     fn see(&mut self, id: ReplicaId, event: Event) {
         match event {
             Event::Role(change) if change.role == Role::Leader => {
-                let leader = *self.leaders.entry(change.term).or_insert(id);
-                assert_eq!(leader, id, "two leaders in term {}", change.term);
+                self.witness.led(id, change);
                 self.totals.leaders += 1;
             }
             Event::Role(_) => {}
-            Event::Applied(entry) => self.see_applied(id, entry),
+            Event::Applied(entry, configuration) => {
+                let write = self.witness.applied(id, entry, configuration);
+                self.totals.writes += u64::from(write);
+            }
             Event::Installed(index) => {
-                assert!(index <= self.floor, "{id} installed what nobody applied");
+                assert!(index <= self.witness.floor, "{id} installed what nobody applied");
                 self.totals.snapshots += 1;
             }
             Event::Read(read) => {
@@ -366,18 +323,6 @@ impl World {
                 }
             }
         }
-    }
-
-    fn see_applied(&mut self, id: ReplicaId, entry: Entry) {
-        let Entry { index, term, data, .. } = entry;
-        let first = self.committed.entry(index).or_insert_with(|| (term, data.clone()));
-        assert_eq!(*first, (term, data.clone()), "{id} applied another entry at {index}");
-        if let Some(write) = self.writes.remove(&(index, term)) {
-            assert_eq!(write.data, data, "{index} of term {term} is not what was proposed");
-            assert!(write.floor < index, "{index} was proposed after {} was seen", write.floor);
-            self.totals.writes += 1;
-        }
-        self.floor = self.floor.max(index);
     }
 
     fn answer_reads(&mut self, id: ReplicaId) {
@@ -418,9 +363,8 @@ impl World {
                     self.calm_work(to);
                 }
             }
-            let placed = self.committed.iter().find(|(_, (_, data))| *data == last);
-            if let Some((index, _)) = placed {
-                if self.cluster.members.values().all(|member| member.state.index >= *index) {
+            if let Some(index) = self.witness.place_of(&last) {
+                if self.cluster.members.values().all(|member| member.state.index >= index) {
                     return;
                 }
             } else if let Some(leader) = self.cluster.leader()
@@ -442,44 +386,4 @@ impl World {
         }
         self.answer_reads(id);
     }
-
-    /// Logs that agree on an entry agree on everything before it.
-    fn check_logs(&self) {
-        let logs: Vec<BTreeMap<LogIndex, Entry>> =
-            self.cluster.members.values().map(|member| entries(&*member.log)).collect();
-        for (position, one) in logs.iter().enumerate() {
-            for other in &logs[position + 1..] {
-                let shared: BTreeSet<_> =
-                    one.keys().filter(|index| other.contains_key(index)).collect();
-                let mut matched = false;
-                for index in shared.into_iter().rev() {
-                    let (mine, theirs) = (&one[index], &other[index]);
-                    matched |= mine.term == theirs.term;
-                    assert!(!matched || mine == theirs, "logs part at {index} before a match");
-                }
-            }
-        }
-    }
-
-    /// Every replica holds every committed command, once, in order.
-    fn check_states(&self) {
-        for member in self.cluster.members.values() {
-            let expected: Vec<_> = self
-                .committed
-                .range(..=member.state.index)
-                .filter(|(_, (_, data))| !data.is_empty())
-                .map(|(index, (_, data))| (*index, data.clone()))
-                .collect();
-            assert_eq!(member.state.commands, expected, "the state of {}", member.id);
-        }
-    }
-}
-
-fn entries(log: &dyn Log) -> BTreeMap<LogIndex, Entry> {
-    let (first, last) = (log.first_index(GROUP), log.last_index(GROUP));
-    if last < first {
-        return BTreeMap::new();
-    }
-    let entries = log.entries(GROUP, first, last.next(), u64::MAX).unwrap();
-    entries.into_iter().map(|entry| (entry.index, entry)).collect()
 }

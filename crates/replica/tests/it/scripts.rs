@@ -1,12 +1,15 @@
 //! Golden scripts over a little cluster. `UPDATE_GOLDENFILES=1` writes what the replicas do now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use flin_state::ids::ReplicaId;
-use flin_state::log::{INITIAL_INDEX, Log};
+use flin_replica::{Step, next_step};
+use flin_state::cluster::{Job, Placement};
+use flin_state::ids::{LogIndex, NodeId, ReplicaId, Term};
+use flin_state::log::{EntryKind, INITIAL_INDEX, Log};
+use flin_state::membership::{Configuration, ConfigurationChange};
 use prost::Message as _;
 use raft::eraftpb;
 
@@ -36,6 +39,10 @@ scripts! {
     disorder
     limits
     sole_replica
+    exchange
+    taken_back
+    sole_replica_moves
+    forgotten_commit
 }
 
 /// Which messages under way a command is about; all, when nothing is said.
@@ -93,8 +100,26 @@ enum Command {
     Reverse,
     /// Cuts replicas off; what they send or should get is lost.
     Isolate(Vec<u64>),
+    /// Parts the network: these on one side, the rest on the other.
+    Part(Vec<u64>),
     /// Connects everyone again.
     Heal,
+    /// Begins a blank replica, on the node of the same number.
+    Join(u64),
+    /// Ends a replica for ever.
+    Destroy(u64),
+    /// Proposes a change of the configuration: `add 4`, `remove 4`, `exchange 4 for 1` or `leave`.
+    Change { id: u64, what: Vec<String> },
+    /// Says what a leader should do next for a job, and does it if it is a change.
+    Next {
+        id: u64,
+        #[arg(key)]
+        add: Option<u64>,
+        #[arg(key)]
+        remove: Option<u64>,
+        #[arg(key)]
+        undo: Option<bool>,
+    },
     /// Power fails at a replica.
     Crash(u64),
     /// Starts a crashed replica.
@@ -109,12 +134,15 @@ enum Command {
     Status,
     /// Shows what each replica applied.
     State,
+    /// Shows the configuration that each replica applied.
+    Members,
 }
 
 #[derive(Default)]
 struct Story {
     cluster: Option<Cluster>,
     isolated: Vec<ReplicaId>,
+    parted: Vec<ReplicaId>,
 }
 
 impl goldenscript::Runner for Story {
@@ -184,7 +212,31 @@ impl goldenscript::Runner for Story {
             }
             Command::Reverse => self.cluster().network.reverse(),
             Command::Isolate(ids) => self.isolated = ids.iter().copied().map(ReplicaId).collect(),
-            Command::Heal => self.isolated.clear(),
+            Command::Part(ids) => self.parted = ids.iter().copied().map(ReplicaId).collect(),
+            Command::Heal => {
+                self.isolated.clear();
+                self.parted.clear();
+            }
+            Command::Join(id) => {
+                let (index, term) = (LogIndex(0), Term(0));
+                self.cluster().add(ReplicaId(*id), index, term, Configuration::default());
+            }
+            Command::Destroy(id) => self.cluster().destroy(ReplicaId(*id)),
+            Command::Change { id, what } => {
+                let change = change(what).ok_or("no such change")?;
+                self.change(*id, &change, &mut out)?;
+            }
+            Command::Next { id, add, remove, undo } => {
+                let place = |id: u64| Placement { replica: ReplicaId(id), node: NodeId(id) };
+                let (add, remove) = (add.map(place), remove.map(place));
+                let job = Job { id: 1, add, remove, undo: undo.unwrap_or(false) };
+                let replica = self.cluster().replica(ReplicaId(*id));
+                let (status, known) = (replica.status(), replica.configuration().clone());
+                match next_step(&status, &known, ReplicaId(*id), Some(&job)) {
+                    Step::Propose(change) => self.change(*id, &change, &mut out)?,
+                    step => writeln!(out, "{id} should {step:?}")?,
+                }
+            }
             Command::Crash(id) => self.cluster().crash(ReplicaId(*id), 0),
             Command::Start(id) => {
                 self.cluster().start(ReplicaId(*id));
@@ -210,6 +262,7 @@ impl goldenscript::Runner for Story {
             }
             Command::Status => self.status(&mut out)?,
             Command::State => self.state(&mut out)?,
+            Command::Members => self.members(&mut out)?,
         }
         Ok(out)
     }
@@ -250,7 +303,8 @@ impl Story {
     fn deliver(&mut self, parcel: Parcel, out: &mut String) {
         let (from, to) = (parcel.message.from, parcel.message.to);
         let cut = |id| self.isolated.contains(&id);
-        if cut(from) || cut(to) {
+        let side = |id| self.parted.contains(&id);
+        if cut(from) || cut(to) || side(from) != side(to) {
             self.cluster().lose(parcel);
         } else if let Err(error) = self.cluster().deliver(parcel) {
             writeln!(out, "{to} dropped it: {error}").unwrap();
@@ -279,7 +333,11 @@ impl Story {
                     let (role, term) = (change.role, change.term);
                     writeln!(out, "{id} is {role} in term {term}, leader {leader}")
                 }
-                Event::Applied(entry) => {
+                Event::Applied(entry, since) if entry.kind == EntryKind::Configuration => {
+                    let (index, term) = (entry.index, entry.term);
+                    writeln!(out, "{id} applied {index} of term {term}: {}", members(&since))
+                }
+                Event::Applied(entry, _) => {
                     let data = String::from_utf8_lossy(&entry.data);
                     let data = if data.len() > 20 { "..." } else { &data };
                     writeln!(out, "{id} applied {} of term {} {data:?}", entry.index, entry.term)
@@ -291,6 +349,20 @@ impl Story {
             }
             .unwrap();
         }
+    }
+
+    fn change(
+        &mut self,
+        id: u64,
+        change: &ConfigurationChange,
+        out: &mut String,
+    ) -> Result<(), Box<dyn Error>> {
+        match self.cluster().replica(ReplicaId(id)).propose_configuration(change) {
+            Ok(index) => writeln!(out, "{id} proposed {index}: {change:?}")?,
+            Err(error) => writeln!(out, "{id} refused: {error}")?,
+        }
+        self.work(id, out);
+        Ok(())
     }
 
     fn status(&mut self, out: &mut String) -> Result<(), Box<dyn Error>> {
@@ -327,6 +399,52 @@ impl Story {
         }
         Ok(())
     }
+}
+
+impl Story {
+    fn members(&mut self, out: &mut String) -> Result<(), Box<dyn Error>> {
+        for member in self.cluster().members.values() {
+            let Some(replica) = &member.replica else {
+                writeln!(out, "{} down", member.id)?;
+                continue;
+            };
+            let settled = if replica.status().configuration_settled { ", settled" } else { "" };
+            writeln!(out, "{} {}{settled}", member.id, members(replica.configuration()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A change in words: `add 4`, `remove 4`, `exchange 4 for 1` or `leave`.
+fn change(what: &[String]) -> Option<ConfigurationChange> {
+    let (kind, ids) = what.split_first()?;
+    let all = |ids: &[String]| -> BTreeSet<ReplicaId> {
+        ids.iter().filter_map(|id| id.parse().ok()).map(ReplicaId).collect()
+    };
+    let (left, right) = ids.split_at(ids.iter().position(|id| id == "for").unwrap_or(ids.len()));
+    let one = || ids.first()?.parse::<u64>().ok();
+    Some(match kind.as_str() {
+        "add" => {
+            ConfigurationChange::AddLearner { replica: ReplicaId(one()?), node: NodeId(one()?) }
+        }
+        "remove" => ConfigurationChange::RemoveLearner { replica: ReplicaId(one()?) },
+        "exchange" => ConfigurationChange::Exchange { promote: all(left), remove: all(right) },
+        "leave" => ConfigurationChange::LeaveJoint,
+        _ => return None,
+    })
+}
+
+/// A configuration in one line.
+fn members(configuration: &Configuration) -> String {
+    let Configuration { voters, learners, voters_outgoing, .. } = configuration;
+    let mut line = "voters".to_owned();
+    for (word, ids) in [("", voters), (" and", voters_outgoing), (" learners", learners)] {
+        if !ids.is_empty() {
+            line.push_str(word);
+            ids.iter().for_each(|id| write!(line, " {id}").unwrap());
+        }
+    }
+    line
 }
 
 /// A message in one line. Only tests look into the envelope.

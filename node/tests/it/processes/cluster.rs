@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use flin_proto::admin::admin_client::AdminClient;
-use flin_proto::admin::{Cluster as Answer, ConfirmFormedRequest, GetClusterRequest};
+use flin_proto::admin::member::State;
+use flin_proto::admin::{
+    Cluster as Answer, ConfigureRequest, ConfirmFormedRequest, GetClusterRequest, Member,
+    RebalanceSettings, RemoveMemberRequest, SetDrainingRequest,
+};
 use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use tempfile::TempDir;
@@ -17,10 +21,11 @@ const CLUSTER_ID: &str = "5f1c0000-0000-4000-8000-00000000f11e";
 /// How long anything may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Nodes 1..=n of one cluster, in a directory that goes with it.
+/// The nodes of one cluster, in a directory that goes with it. The first ones found it as nodes 1..=n.
 pub struct Cluster {
     directory: TempDir,
     partitions: u16,
+    founders: usize,
     settings: Vec<(&'static str, &'static str)>,
     nodes: Vec<Node>,
 }
@@ -39,7 +44,8 @@ impl Cluster {
     ) -> Self {
         let nodes = (0..count).map(|_| Node { ports: free_ports(), process: None }).collect();
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut cluster = Cluster { directory, partitions, settings: settings.to_vec(), nodes };
+        let settings = settings.to_vec();
+        let mut cluster = Cluster { directory, partitions, founders: count, settings, nodes };
         cluster.write_bootstrap("Forming");
         for node in 0..count {
             cluster.launch(node);
@@ -52,6 +58,19 @@ impl Cluster {
             cluster.wait_for(node, |answer| answer.formed).await;
         }
         cluster
+    }
+
+    /// Starts one more node, which joins; returns its place among the nodes.
+    pub fn add(&mut self) -> usize {
+        let node = self.reserve();
+        self.launch(node);
+        node
+    }
+
+    /// Has a place for one more node, which is not started.
+    pub fn reserve(&mut self) -> usize {
+        self.nodes.push(Node { ports: free_ports(), process: None });
+        self.nodes.len() - 1
     }
 
     /// Starts the process of a node that does not run.
@@ -83,6 +102,10 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        if node >= self.founders {
+            command.env("FLIN_ADVERTISED_PEER_ADDRESS", &peer);
+            command.env("FLIN_ADVERTISED_CLIENT_ADDRESS", &cluster);
+        }
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).arg(value);
         }
@@ -108,6 +131,45 @@ impl Cluster {
         let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
         wait_for_exit(&mut process).await
+    }
+
+    /// Waits until a node has ended by itself.
+    pub async fn ended(&mut self, node: usize) -> ExitStatus {
+        let mut process = self.nodes[node].process.take().expect("the node runs");
+        wait_for_exit(&mut process).await
+    }
+
+    /// Says which nodes are to be emptied, by their ids.
+    pub async fn drain(&self, at: usize, node_ids: &[u64]) {
+        let mut admin = self.wait_for(at, |_| true).await;
+        let request =
+            SetDrainingRequest { cluster_id: CLUSTER_ID.into(), node_ids: node_ids.to_vec() };
+        admin.set_draining(request).await.expect("the cluster agrees");
+    }
+
+    /// Lets replicas be moved, or not.
+    pub async fn pause(&self, at: usize, paused: bool) {
+        let mut admin = self.wait_for(at, |_| true).await;
+        let rebalance = RebalanceSettings { paused, max_moves: 4, ..Default::default() };
+        let request = ConfigureRequest {
+            cluster_id: CLUSTER_ID.into(),
+            rebalance: Some(rebalance),
+            ..Default::default()
+        };
+        admin.configure(request).await.expect("the cluster agrees");
+    }
+
+    /// Takes an empty node out of the membership.
+    pub async fn remove(&self, at: usize, node_id: u64) {
+        let mut admin = self.wait_for(at, |_| true).await;
+        let request = RemoveMemberRequest { cluster_id: CLUSTER_ID.into(), node_id };
+        admin.remove_member(request).await.expect("the cluster agrees");
+    }
+
+    /// The member that a node is now, by its name, as node `at` says; the one that lost its name is not meant.
+    pub async fn member(&self, at: usize, node: usize) -> Member {
+        let answer = self.ask(at, |answer| named(answer, node).is_some()).await;
+        named(&answer, node).cloned().expect("it was there")
     }
 
     /// A Redis connection to a node.
@@ -156,12 +218,18 @@ impl Cluster {
         node: usize,
         wanted: impl Fn(&Answer) -> bool,
     ) -> AdminClient<tonic::transport::Channel> {
-        let address = format!("http://127.0.0.1:{}", self.nodes[node].ports[1]);
+        self.ask(node, wanted).await;
+        AdminClient::connect(self.grpc_address(node)).await.expect("it has just answered")
+    }
+
+    /// Asks a node about the cluster until the answer is as wanted; that is returned.
+    pub async fn ask(&self, node: usize, wanted: impl Fn(&Answer) -> bool) -> Answer {
+        let address = self.grpc_address(node);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = match AdminClient::connect(address.clone()).await {
                 Ok(mut admin) => match admin.get_cluster(GetClusterRequest {}).await {
-                    Ok(answer) if wanted(answer.get_ref()) => return admin,
+                    Ok(answer) if wanted(answer.get_ref()) => return answer.into_inner(),
                     Ok(answer) => format!("{answer:?}"),
                     Err(status) => status.to_string(),
                 },
@@ -181,7 +249,12 @@ impl Cluster {
         fs::read_to_string(self.path(&format!("n{node}.log"))).unwrap_or_default()
     }
 
-    async fn http(&self, node: usize, path: &str) -> String {
+    fn grpc_address(&self, node: usize) -> String {
+        format!("http://127.0.0.1:{}", self.nodes[node].ports[1])
+    }
+
+    /// What a node answers on its HTTP port.
+    pub async fn http(&self, node: usize, path: &str) -> String {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
         let exchange = async {
@@ -200,7 +273,7 @@ impl Cluster {
     }
 
     fn write_bootstrap(&self, phase: &str) {
-        let members: Vec<_> = (self.nodes.iter().enumerate())
+        let members: Vec<_> = (self.nodes.iter().take(self.founders).enumerate())
             .map(|(at, node)| {
                 json!({
                     "name": format!("n{at}"),
@@ -214,7 +287,7 @@ impl Cluster {
         let file = json!({
             "clusterId": CLUSTER_ID,
             "partitions": self.partitions,
-            "replicationFactor": if self.nodes.len() < 3 { 1 } else { 3 },
+            "replicationFactor": if self.founders < 3 { 1 } else { 3 },
             "phase": phase,
             "members": members,
         });
@@ -236,6 +309,12 @@ impl Drop for Cluster {
             }
         }
     }
+}
+
+/// The member of a node's name that was not replaced.
+fn named(answer: &Answer, node: usize) -> Option<&Member> {
+    let name = format!("n{node}");
+    answer.members.iter().find(|m| m.name == name && m.state() != State::Replaced)
 }
 
 /// Waits for a process to end by itself.

@@ -1,6 +1,7 @@
 //! What real processes promise each other and their clients.
 
 mod cluster;
+mod scale;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,7 +67,11 @@ async fn write_until(mut redis: MultiplexedConnection, stop: Arc<AtomicBool>) ->
                 recorded.acknowledged.insert(key.clone(), number);
                 recorded.maybe.remove(&key);
             }
-            Err(_) => recorded.maybe.entry(key).or_default().push(number),
+            Err(_) => {
+                recorded.maybe.entry(key).or_default().push(number);
+                // A connection that is gone fails at once, and a loop that never rests cannot be cancelled.
+                tokio::task::yield_now().await;
+            }
         }
     }
     recorded
@@ -197,18 +202,6 @@ async fn a_follower_that_the_log_no_longer_reaches_gets_a_snapshot() {
     assert_keys(&mut redis, "late", 100).await;
     let length: usize = redis.strlen("big-299").await.expect("a majority is there");
     assert_eq!(length, value.len());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_empty_disk_in_a_formed_cluster_is_refused() {
-    let mut cluster = Cluster::start(3, 2, &[]).await;
-    cluster.kill(2);
-    fs::remove_dir_all(cluster.data(2)).expect("the data directory");
-    let mut process = cluster.command(2).spawn().expect("flin-node starts");
-    assert_eq!(wait_for_exit(&mut process).await.code(), Some(UNUSABLE_DATA));
-    assert!(cluster.log(2).contains("its data are lost"), "{}", cluster.log(2));
-    // A majority serves on.
-    write_keys(&mut cluster.redis(0).await, "k", 100).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
