@@ -173,7 +173,7 @@ mod tests {
 
     fn led(group: GroupId) -> LedGroup {
         let group = u32::from(group.0);
-        LedGroup { group, term: 6, healthy: 3, replicas: 3, bytes: 100, job: None }
+        LedGroup { group, term: 6, healthy: 3, replicas: 3, bytes: 100, ..Default::default() }
     }
 
     /// The board of node 1 in a cluster whose groups are all led as they should be, but for what `change` says

@@ -12,8 +12,9 @@ pub(crate) mod pace;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flin_state::cluster::{Change, ClusterState, Job, Move, Sight, plan_moves};
-use flin_state::ids::{GroupId, NodeId};
+use flin_proto::peer::Seat;
+use flin_state::cluster::{Change, ClusterState, Job, Move, Placement, Sight, plan_moves};
+use flin_state::ids::{GroupId, NodeId, ReplicaId};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -58,6 +59,12 @@ pub(crate) async fn rebalance(
 /// What the leaders of the groups last said, as far as the planner needs it.
 pub(crate) fn sight(board: &Board, state: &ClusterState) -> Sight {
     Sight { bytes: state.groups().map(|group| (group, board.leadership(group).bytes)).collect() }
+}
+
+fn voters(seats: &[Seat]) -> Vec<Placement> {
+    let placement =
+        |seat: &Seat| Placement { replica: ReplicaId(seat.replica), node: NodeId(seat.node) };
+    seats.iter().filter(|seat| seat.votes).map(placement).collect()
 }
 
 struct Balancer {
@@ -111,7 +118,8 @@ impl Balancer {
             let known = self.board.leadership(group);
             let fresh =
                 known.reported_ms.is_some_and(|at| now_ms.saturating_sub(at) <= SILENCE_MS_MAX);
-            (group, GroupFacts { bytes: known.bytes, job: known.job, fresh })
+            let voters = self.board.seats(group, now_ms).map(|seats| voters(&seats));
+            (group, GroupFacts { bytes: known.bytes, job: known.job, fresh, voters })
         };
         let silence = |node: &NodeId| Some((*node, self.board.silence_ms(*node, now_ms)?));
         Facts {

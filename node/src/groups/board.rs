@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 
-use flin_proto::peer::{JobReport, LeaderReport};
+use flin_proto::peer::{JobReport, LeaderReport, Seat};
 use flin_state::cluster::ClusterState;
 use flin_state::ids::{GroupId, NodeId, Term};
 use tokio::sync::watch;
@@ -57,6 +57,8 @@ struct Facts {
     ready: Option<String>,
     replicas: usize,
     disks: BTreeMap<NodeId, Disk>,
+    /// Who is in each group, as its leader last said.
+    seats: BTreeMap<GroupId, Arc<[Seat]>>,
     /// The live data of groups hosted here, estimated.
     bytes: BTreeMap<GroupId, u64>,
 }
@@ -153,6 +155,11 @@ impl Board {
                 continue;
             }
             changed |= known.leader != Some(node);
+            let seats = led.seats.as_slice();
+            if facts.seats.get(&GroupId(group)).is_none_or(|known| **known != *seats) {
+                facts.seats.insert(GroupId(group), seats.into());
+            }
+            let known = facts.groups.entry(GroupId(group)).or_default();
             *known = Leadership {
                 term,
                 leader: Some(node),
@@ -219,6 +226,15 @@ impl Board {
                 .heard_ms
                 .get(&node)
                 .is_some_and(|at| now_ms.saturating_sub(*at) <= SILENCE_MS_MAX)
+    }
+
+    /// Who is in a group, if its leader said a moment ago that its configuration is settled.
+    pub(crate) fn seats(&self, group: GroupId, now_ms: u64) -> Option<Arc<[Seat]>> {
+        let facts = self.facts.read().expect(POISON);
+        let at = facts.groups.get(&group)?.reported_ms?;
+        let seats = facts.seats.get(&group)?;
+        let settled = now_ms.saturating_sub(at) <= SILENCE_MS_MAX && !seats.is_empty();
+        settled.then(|| seats.clone())
     }
 
     /// For how long `node` was not heard of; `None` if it never was since this node started. This node

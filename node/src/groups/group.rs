@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use flin_proto::peer::JobReport;
-use flin_replica::Replica;
+use flin_proto::peer::{JobReport, Seat};
+use flin_replica::{Replica, Status};
 use flin_state::cluster::Change;
-use flin_state::ids::{LogIndex, ReplicaId};
+use flin_state::ids::{LogIndex, NodeId, ReplicaId};
 use flin_state::membership::Configuration;
 use flin_state::operation::{Read, Write};
 use tokio::sync::oneshot;
@@ -36,6 +36,18 @@ pub(crate) struct Group {
     pub(crate) confirmation: Confirmation,
     /// What the group, while led here, has made of its job.
     pub(crate) job: Option<JobReport>,
+    /// The end of the job, while raft is asked whether this replica still leads.
+    pub(crate) proof: Option<Proof>,
+}
+
+/// The end of a job as this replica sees it, to be reported once raft has confirmed that no other leader may
+/// have seen more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proof {
+    /// The context of the question, and the worker's tick at which it was asked.
+    pub(crate) context: u64,
+    pub(crate) since: u64,
+    pub(crate) report: JobReport,
 }
 
 /// A run of reads.
@@ -106,6 +118,7 @@ impl Group {
             pending: Pending::default(),
             confirmation: Confirmation::Wanted,
             job: None,
+            proof: None,
         }
     }
 
@@ -124,8 +137,25 @@ impl Group {
     /// Whether the group has gone on without this replica. One that waits for its first snapshot knows no
     /// configuration yet.
     pub(crate) fn is_removed(&self) -> bool {
-        let nodes = &self.configuration.nodes;
-        !nodes.is_empty() && !nodes.contains_key(&self.id)
+        !self.is_blank() && !self.configuration.nodes.contains_key(&self.id)
+    }
+
+    /// Whether this replica waits for its first snapshot.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.configuration.nodes.is_empty()
+    }
+
+    /// Who is in the group, if that is settled.
+    pub(crate) fn seats(&self, status: &Status) -> Vec<Seat> {
+        if self.configuration.is_joint() || !status.configuration_settled {
+            return Vec::new();
+        }
+        let seat = |(replica, node): (&ReplicaId, &NodeId)| Seat {
+            replica: replica.0,
+            node: node.0,
+            votes: self.configuration.voters.contains(replica),
+        };
+        self.configuration.nodes.iter().map(seat).collect()
     }
 
     /// Ends everything that waits: what was not proposed is surely not done, of the rest nobody knows.

@@ -11,7 +11,9 @@ use flin_state::cluster::Job;
 use flin_state::ids::GroupId;
 use tracing::{debug, info};
 
+use super::admission::READ_TICKS_MAX;
 use super::balance::successor;
+use super::group::Proof;
 use super::worker::Worker;
 
 impl Worker {
@@ -28,17 +30,21 @@ impl Worker {
         let Some(hosted) = self.groups.get_mut(&group) else { return };
         let idle = job.is_none() && !hosted.configuration.is_joint();
         if idle || !hosted.leads() {
-            hosted.job = None;
+            (hosted.job, hosted.proof) = (None, None);
             return;
         }
-        let report = |finished, undone| job.map(|job| JobReport { job: job.id, finished, undone });
         let status = hosted.replica.status();
         let step = next_step(&status, &hosted.configuration, hosted.id, job);
-        let before = hosted.job;
-        hosted.job = report(false, false);
+        let report = |finished, undone| job.map(|job| JobReport { job: job.id, finished, undone });
+        if let Step::Finished { undone } = step {
+            if let Some(report) = report(true, undone) {
+                self.prove(group, report);
+            }
+            return;
+        }
+        (hosted.job, hosted.proof) = (report(false, false), None);
         match step {
-            Step::Wait => {}
-            Step::Finished { undone } => hosted.job = report(true, undone),
+            Step::Wait | Step::Finished { .. } => {}
             Step::Propose(change) => match hosted.replica.propose_configuration(&change) {
                 Ok(index) => {
                     info!(%group, ?change, %index, "changing the configuration");
@@ -57,7 +63,32 @@ impl Worker {
                 }
             }
         }
-        self.report_due |= hosted.job != before;
+    }
+
+    /// Asks raft whether this replica still leads before the end of a job is reported: a leader that is none
+    /// any more may not have seen all steps of it.
+    fn prove(&mut self, group: GroupId, report: JobReport) {
+        let (context, tick) = (self.fresh_context(), self.tick);
+        let Some(hosted) = self.groups.get_mut(&group) else { return };
+        let asked = |proof: &Proof| {
+            proof.report == report && tick.saturating_sub(proof.since) < READ_TICKS_MAX
+        };
+        if hosted.job == Some(report) || hosted.proof.as_ref().is_some_and(asked) {
+            return;
+        }
+        if hosted.replica.read_index(context).is_ok() {
+            hosted.proof = Some(Proof { context, since: tick, report });
+            self.dirty.insert(group);
+        }
+    }
+
+    /// Takes raft's answer, if it is one to [`Worker::prove`].
+    pub(super) fn note_proof(&mut self, group: GroupId, context: u64) {
+        let Some(hosted) = self.groups.get_mut(&group) else { return };
+        if let Some(proof) = hosted.proof.take_if(|proof| proof.context == context) {
+            hosted.job = Some(proof.report);
+            self.report_due = true;
+        }
     }
 
     /// The groups whose preferred leader is about to be removed: nothing is handed to it.

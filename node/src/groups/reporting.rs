@@ -8,8 +8,8 @@ use tracing::info;
 
 use super::applier::Work;
 use super::balance::{TRANSFERS_PER_PASS, rightful_leader, successor};
-use super::group::Confirmation;
-use super::worker::Worker;
+use super::group::{Confirmation, Group};
+use super::worker::{Fatal, Worker};
 
 /// Ticks between two reports of what this node leads, and between two looks at who should lead.
 const REPORT_TICKS: u64 = 10;
@@ -18,7 +18,7 @@ const SWEEP_TICKS: u64 = 10;
 
 impl Worker {
     /// One raft tick for every group, and what is due with it.
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) -> Result<(), Fatal> {
         self.tick += 1;
         let groups: Vec<GroupId> = self.groups.keys().copied().collect();
         for group in &groups {
@@ -37,6 +37,9 @@ impl Worker {
         if self.stepping_down {
             self.hand_over_all();
         }
+        if self.tick.is_multiple_of(REPORT_TICKS) {
+            self.end_disowned()?;
+        }
         if self.report_due || self.tick.is_multiple_of(REPORT_TICKS) {
             self.report_due = false;
             if !self.stepping_down {
@@ -53,6 +56,7 @@ impl Worker {
             // A full or ended applier has more urgent news.
             let _ = self.ground.work.try_send(Work::Sweep { groups });
         }
+        Ok(())
     }
 
     /// Begins or ends to hand every leadership over.
@@ -111,7 +115,9 @@ impl Worker {
     }
 
     fn publish_readiness(&self) {
-        let open = self.groups.values().filter(|g| g.confirmation != Confirmation::Done).count();
+        let open =
+            |hosted: &&Group| !hosted.is_removed() && hosted.confirmation != Confirmation::Done;
+        let open = self.groups.values().filter(open).count();
         let reason = match &self.cluster {
             None => Some("the cluster's state is not known here yet".to_owned()),
             Some(state) if !state.formed => Some("the cluster is still forming".to_owned()),
@@ -149,6 +155,7 @@ impl Worker {
                 replicas: u32::try_from(hosted.configuration.voters.len()).unwrap_or(u32::MAX),
                 bytes: self.ground.board.estimated_bytes(*group),
                 job: hosted.job,
+                seats: hosted.seats(&status),
             });
         }
         let metrics = &self.ground.metrics;

@@ -127,6 +127,7 @@ impl Worker {
 
     /// Raft has confirmed an index: for reads, or for this replica's readiness.
     fn answer_index(&mut self, group: GroupId, context: u64, index: LogIndex) -> Result<(), Fatal> {
+        self.note_proof(group, context);
         let Some(hosted) = self.groups.get_mut(&group) else { return Ok(()) };
         if matches!(hosted.confirmation, Confirmation::Asked { context: asked, .. } if asked == context)
         {
@@ -148,6 +149,7 @@ impl Worker {
 
     fn note_role(&mut self, group: GroupId, change: RoleChange) {
         let Some(hosted) = self.groups.get_mut(&group) else { return };
+        (hosted.job, hosted.proof) = (None, None);
         // Raft forgets the questions of reads when the role changes.
         hosted.give_up_reads(u64::MAX);
         debug!(%group, term = %change.term, role = %change.role, "role changed");

@@ -144,10 +144,6 @@ impl Worker {
     pub(crate) fn run(mut self, inputs: &Receiver<Input>) -> Result<(), Fatal> {
         let tick_ms = u64::try_from(self.ground.timing.tick.as_millis()).unwrap_or(u64::MAX);
         let mut next_tick_ms = self.ground.clock.monotonic_ms() + tick_ms;
-        // A crash may have come between the last step of a configuration and the end of a replica by it.
-        let removed: Vec<GroupId> =
-            self.groups.iter().filter(|(_, g)| g.is_removed()).map(|(group, _)| *group).collect();
-        self.leave(&removed)?;
         while !self.stopped {
             let idle_ms = if self.dirty.is_empty() {
                 next_tick_ms.saturating_sub(self.ground.clock.monotonic_ms())
@@ -167,7 +163,7 @@ impl Worker {
             if now_ms >= next_tick_ms {
                 // One tick per wake-up: after a pause, a burst of ticks would depose healthy leaders.
                 next_tick_ms = now_ms + tick_ms;
-                self.tick();
+                self.tick()?;
             }
             self.round()?;
         }
@@ -200,7 +196,7 @@ impl Worker {
                 Ok(hosted) => hosted.changes.push((change, answer)),
                 Err(error) => drop(answer.send(Err(error))),
             },
-            Input::Applied => self.note_applied()?,
+            Input::Applied => self.note_applied(),
             Input::Staged { message, done } => self.offer_snapshot(message, done)?,
             Input::SnapshotSent { group, to, delivered } => {
                 if delivered {
@@ -260,8 +256,7 @@ impl Worker {
         Ok(hosted)
     }
 
-    fn note_applied(&mut self) -> Result<(), Fatal> {
-        let mut removed = Vec::new();
+    fn note_applied(&mut self) {
         for (group, mark) in self.ground.marks.take() {
             let Some(hosted) = self.groups.get_mut(&group) else { continue };
             for (index, configuration) in mark.configurations {
@@ -271,11 +266,7 @@ impl Worker {
             hosted.note_applied(mark.applied);
             hosted.replica.applied(mark.applied);
             self.dirty.insert(group);
-            if hosted.is_removed() {
-                removed.push(group);
-            }
         }
-        self.leave(&removed)
     }
 
     fn report_unreachable(&mut self, node: NodeId) {
@@ -291,13 +282,8 @@ impl Worker {
 
     /// Hosts what the meta state places on this node, ends what it has removed, and learns who should lead.
     fn adopt(&mut self, state: Arc<ClusterState>) -> Result<(), Fatal> {
-        let gone: Vec<GroupId> = self
-            .groups
-            .iter()
-            .filter(|(group, hosted)| hosting::is_disowned(&state, **group, hosted.id))
-            .map(|(group, _)| *group)
-            .collect();
-        self.leave(&gone)?;
+        self.cluster = Some(state.clone());
+        self.end_disowned()?;
         let missing = hosting::missing(&state, self.ground.node, &self.groups, &*self.ground.log);
         if !missing.is_empty() {
             let hosted = hosting::create(&self.ground, &missing)?;
@@ -314,7 +300,6 @@ impl Worker {
         for (group, hosted) in &mut self.groups {
             hosted.preferred = hosting::preferred(&state, *group);
         }
-        self.cluster = Some(state);
         Ok(())
     }
 }

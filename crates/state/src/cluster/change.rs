@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::cluster::{Genesis, RebalanceSettings};
+use crate::cluster::{Genesis, Placement, RebalanceSettings};
 use crate::codec::Malformed;
 use crate::ids::{ClusterId, GroupId, NodeId, ReplicaId};
 
@@ -96,6 +96,14 @@ pub enum Change {
         undone: bool,
         /// The live data of the group, estimated.
         bytes: u64,
+    },
+    /// Records who votes in a group without a job, as its leader says: its configuration is the truth, and
+    /// differs from the placement only after a leader that had not heard of a job's end went on with it.
+    AdoptVoters {
+        /// The group.
+        group: GroupId,
+        /// Its voters.
+        voters: Vec<Placement>,
     },
     /// Says who should lead groups. Rejected as a whole unless the state is still the one it was planned for.
     #[serde(rename_all = "camelCase")]

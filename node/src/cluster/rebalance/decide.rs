@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use flin_proto::peer::JobReport;
-use flin_state::cluster::{Change, ClusterState, Job, MemberState, Plan};
+use flin_state::cluster::{Change, ClusterState, Job, MemberState, Placement, Plan};
 use flin_state::ids::{GroupId, NodeId};
 
 use crate::groups::board::SILENCE_MS_MAX;
@@ -21,7 +21,7 @@ pub(super) struct Facts {
 }
 
 /// What is known of one group.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct GroupFacts {
     /// Its live data, estimated.
     pub(super) bytes: u64,
@@ -29,6 +29,8 @@ pub(super) struct GroupFacts {
     pub(super) job: Option<JobReport>,
     /// Whether the leader said so a moment ago.
     pub(super) fresh: bool,
+    /// Its voters, if its leader said a moment ago that they are settled.
+    pub(super) voters: Option<Vec<Placement>>,
 }
 
 impl Facts {
@@ -58,6 +60,7 @@ impl Facts {
 /// empty), then what is wanted from here on, of `plan`, which was made for this very state.
 pub(super) fn decide(state: &ClusterState, facts: &Facts, plan: Plan) -> Vec<Change> {
     let mut changes = finished_moves(state, facts);
+    changes.extend(strayed_groups(state, facts));
     changes.extend(lost_and_found(state, facts));
     changes.extend(empty_members(state));
     let undo = plan.undo.into_iter();
@@ -80,6 +83,17 @@ fn finished_moves(state: &ClusterState, facts: &Facts) -> Vec<Change> {
         Some(Change::FinishMove { group: *group, job: job.id, undone: report.undone, bytes })
     };
     state.jobs.iter().filter_map(finish).collect()
+}
+
+/// Groups without a job whose voters are not those of the placement.
+fn strayed_groups(state: &ClusterState, facts: &Facts) -> Vec<Change> {
+    let stray = |(group, known): (&GroupId, &GroupFacts)| {
+        let voters = known.voters.clone().filter(|_| !state.jobs.contains_key(group))?;
+        let placed = state.replicas_of(*group);
+        let alike = placed.len() == voters.len() && placed.iter().all(|p| voters.contains(p));
+        (!alike).then_some(Change::AdoptVoters { group: *group, voters })
+    };
+    facts.groups.iter().filter_map(stray).collect()
 }
 
 /// Nodes are lost together or not at all: as long as those that are heard cannot hold all replicas, there
@@ -112,7 +126,7 @@ fn empty_members(state: &ClusterState) -> Vec<Change> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use flin_state::cluster::{Genesis, GenesisMember, Move, Placement, RebalanceSettings};
+    use flin_state::cluster::{Genesis, GenesisMember, Move, RebalanceSettings};
     use flin_state::ids::{ClusterId, ReplicaId};
 
     use super::*;
@@ -151,7 +165,7 @@ pub(super) mod tests {
 
     fn reported(job: u64, finished: bool, fresh: bool) -> Facts {
         let report = JobReport { job, finished, undone: true };
-        let known = GroupFacts { bytes: 123, job: Some(report), fresh };
+        let known = GroupFacts { bytes: 123, job: Some(report), fresh, voters: None };
         Facts { groups: BTreeMap::from([(GROUP, known)]), ..all_heard(4) }
     }
 
@@ -174,6 +188,27 @@ pub(super) mod tests {
         assert_eq!(decide(&state, &reported(5, true, true), undo()), finish);
         let wanted = [Change::UndoMove { group: GROUP, job: 5 }];
         assert_eq!(decide(&state, &reported(5, false, true), undo()), wanted);
+    }
+
+    #[test]
+    fn voters_that_the_placement_does_not_know_are_adopted_once_no_job_says_otherwise() {
+        let state = cluster(4);
+        let placed = state.replicas_of(GROUP).to_vec();
+        let facts = |voters| {
+            let known = GroupFacts { fresh: true, voters, ..GroupFacts::default() };
+            Facts { groups: BTreeMap::from([(GROUP, known)]), ..all_heard(4) }
+        };
+        let reordered = placed.iter().rev().copied().collect();
+        let strayed: Vec<_> = placed[1..]
+            .iter()
+            .copied()
+            .chain([Placement { replica: ReplicaId(3), node: NodeId(4) }])
+            .collect();
+        assert_eq!(decide(&state, &facts(None), plan()), []);
+        assert_eq!(decide(&state, &facts(Some(reordered)), plan()), []);
+        let adopt = Change::AdoptVoters { group: GROUP, voters: strayed.clone() };
+        assert_eq!(decide(&state, &facts(Some(strayed.clone())), plan()), [adopt]);
+        assert_eq!(decide(&with_job(state), &facts(Some(strayed)), plan()), []);
     }
 
     #[test]

@@ -100,6 +100,7 @@ fn take_effect(cluster: &mut ClusterState, change: &Change) -> Result<Effect, Re
         Change::FinishMove { group, job, undone, bytes } => {
             Ok(moves::finish(cluster, *group, *job, *undone, *bytes))
         }
+        Change::AdoptVoters { group, voters } => moves::adopt_voters(cluster, *group, voters),
         Change::PreferLeaders { based_on, leaders } => {
             moves::prefer_leaders(cluster, *based_on, leaders)
         }

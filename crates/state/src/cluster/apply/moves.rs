@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cluster::apply::Effect;
+use crate::cluster::apply::{Effect, set};
 use crate::cluster::{ClusterState, Job, Move, Placement, Rejected};
 use crate::ids::{GroupId, NodeId, PartitionId, ReplicaId};
 
@@ -120,6 +120,32 @@ pub(super) fn finish(
         cluster.moved.bytes = cluster.moved.bytes.saturating_add(bytes);
     }
     Effect::Changed
+}
+
+pub(super) fn adopt_voters(
+    cluster: &mut ClusterState,
+    group: GroupId,
+    voters: &[Placement],
+) -> Result<Effect, Rejected> {
+    if cluster.jobs.contains_key(&group) {
+        // Its end will say who votes.
+        return Ok(Effect::Nothing);
+    }
+    if cluster.replicas_of(group).is_empty() || voters.is_empty() {
+        return Err(Rejected::UnknownGroup(group));
+    }
+    if let Some(voter) = voters.iter().find(|voter| !cluster.members.contains_key(&voter.node)) {
+        return Err(Rejected::UnknownMember(voter.node));
+    }
+    if let Some(unborn) = voters.iter().find(|voter| voter.replica >= cluster.next_replica_id) {
+        return Err(Rejected::UnknownReplica { group, replica: unborn.replica });
+    }
+    let Some(replicas) = replicas_mut(cluster, group) else { return Ok(Effect::Nothing) };
+    let stays: Vec<Placement> =
+        replicas.iter().filter(|placed| voters.contains(placed)).copied().collect();
+    let new = voters.iter().filter(|voter| !stays.contains(voter)).copied();
+    let adopted: Vec<Placement> = stays.iter().copied().chain(new).collect();
+    Ok(set(replicas, adopted))
 }
 
 pub(super) fn prefer_leaders(
