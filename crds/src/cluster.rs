@@ -54,7 +54,7 @@ use crate::status::FlinClusterStatus;
         name = "Scale",
         type_ = "string",
         json_path = ".status.scale.phase",
-        description = "How far a change of the number of nodes or copies is"
+        description = "How far a change of the number of nodes or replicas is"
     ),
     printcolumn(
         name = "Version",
@@ -84,7 +84,7 @@ use crate::status::FlinClusterStatus;
 )]
 #[x_kube(
     validation = Rule::new("self.replicas >= self.replicationFactor")
-        .message("replicas must be at least replicationFactor: each partition keeps its copies on different nodes")
+        .message("replicas must be at least replicationFactor: each partition keeps its replicas on different nodes")
         .field_path(".replicas"),
     validation = Rule::new("has(self.auth) == has(oldSelf.auth)")
         .message("auth cannot be added or removed once the cluster exists")
@@ -98,8 +98,8 @@ pub struct FlinClusterSpec {
     #[schemars(range(min = 1, max = 100))]
     pub replicas: i32,
 
-    /// How many copies of each partition there are, each on a node of its own: 1, 3 or 5. An
-    /// acknowledged write is on the disks of a majority of them. It may be changed at any time; copies are
+    /// How many replicas of each partition there are, each on a node of its own: 1, 3 or 5. An
+    /// acknowledged write is on the disks of a majority of them. It may be changed at any time; replicas are
     /// added or removed while clients are served.
     #[serde(default = "default_replication_factor")]
     #[schemars(extend("enum" = [1, 3, 5]))]
@@ -142,7 +142,7 @@ pub struct FlinClusterSpec {
     #[serde(default, skip_serializing_if = "Scheduling::is_empty")]
     pub scheduling: Scheduling,
 
-    /// How copies of partitions are moved between nodes. It may be changed at any time.
+    /// How replicas of partitions are moved between nodes. It may be changed at any time.
     #[serde(default)]
     pub rebalance: Rebalance,
 

@@ -201,7 +201,7 @@ pub enum LogLevel {
     Trace,
 }
 
-/// How copies of partitions are moved between nodes.
+/// How replicas of partitions are moved between nodes.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rebalance {
@@ -209,7 +209,7 @@ pub struct Rebalance {
     #[serde(default)]
     pub paused: bool,
 
-    /// How many copies are moved at a time in the whole cluster.
+    /// How many replicas are moved at a time in the whole cluster.
     #[serde(default = "default_max_moves")]
     #[schemars(range(min = 1, max = 64))]
     pub max_moves: i32,
@@ -221,7 +221,7 @@ pub struct Rebalance {
     #[x_kube(validation = Rule::new("quantity(self).compareTo(quantity('64Ki')) >= 0").message("rebalance.bytesPerSecond must be at least 64Ki; leave it out for no limit"))]
     pub bytes_per_second: Option<String>,
 
-    /// A node not heard of for this many seconds is replaced by copies on others if there is room; 0:
+    /// A node not heard of for this many seconds is replaced by replicas on others if there is room; 0:
     /// never.
     #[serde(default = "default_replace_after_seconds")]
     #[schemars(range(min = 0, max = 31536000))]

@@ -56,7 +56,7 @@ pub struct FlinClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<PartitionsStatus>,
 
-    /// How far a change of the number of nodes or copies is.
+    /// How far a change of the number of nodes or replicas is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<ScaleStatus>,
 
@@ -74,9 +74,9 @@ pub enum Phase {
     FoundExistingData,
     /// The first nodes start and agree.
     Forming,
-    /// Every partition is led and every copy is there.
+    /// Every partition is led and every replica is there.
     Running,
-    /// Clients are served while nodes or copies are added or removed: `status.scale` says how far it is.
+    /// Clients are served while nodes or replicas are added or removed: `status.scale` says how far it is.
     Scaling,
     /// Clients are served while nodes are restarted one at a time: `status.rollout` says how far it is.
     RollingOut,
@@ -101,7 +101,7 @@ pub struct Bootstrap {
     /// The number of partitions it began with.
     pub partitions: i32,
 
-    /// The number of copies of each partition it began with.
+    /// The number of replicas of each partition it began with.
     pub replication_factor: i32,
 
     /// The nodes it began with, by name.
@@ -154,7 +154,7 @@ pub struct MemberStatus {
     #[serde(default)]
     pub alive: bool,
 
-    /// How many copies of partitions it holds.
+    /// How many replicas of partitions it holds.
     #[serde(default)]
     pub replicas: i32,
 
@@ -167,7 +167,7 @@ pub struct MemberStatus {
     pub message: Option<String>,
 }
 
-/// A change of the number of nodes or copies.
+/// A change of the number of nodes or replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleStatus {
@@ -182,11 +182,15 @@ pub struct ScaleStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<i32>,
 
-    /// How many copies are still to be moved.
+    /// Nodes that start for the first time, by name: they are awaited and do not count as missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joining: Vec<String>,
+
+    /// How many replicas are still to be moved; while nodes are emptied, how many these still hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas_left: Option<i64>,
 
-    /// How many bytes of live data are still to be moved, estimated.
+    /// How many bytes of live data these replicas have, estimated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes_left: Option<i64>,
 
@@ -204,9 +208,9 @@ pub enum ScalePhase {
     Idle,
     /// New nodes start and become members.
     Joining,
-    /// Copies and leaders move until every node has its share.
+    /// Replicas and leaders move until every node has its share.
     Rebalancing,
-    /// The nodes that go hand their copies to those that stay.
+    /// The nodes that go hand their replicas to those that stay.
     Draining,
     /// The nodes that go, empty now, are taken out of the membership.
     Removing,
@@ -270,7 +274,7 @@ pub struct PartitionsStatus {
     /// How many there are.
     pub total: i32,
 
-    /// How many have fewer live and caught-up copies than they should.
+    /// How many have fewer live and caught-up replicas than they should.
     pub under_replicated: i32,
 
     /// How many have no leader.
@@ -284,7 +288,7 @@ pub mod condition {
     /// The operator is at work to bring about what the spec asks for. False with a reason when the spec
     /// asks for what cannot be done.
     pub const PROGRESSING: &str = "Progressing";
-    /// Something is missing: a node, a copy, a Secret.
+    /// Something is missing: a node, a replica, a Secret.
     pub const DEGRADED: &str = "Degraded";
 }
 
@@ -298,11 +302,11 @@ pub mod reason {
     pub const SETTLED: &str = "Settled";
     /// Nodes are starting.
     pub const NODES_STARTING: &str = "NodesStarting";
-    /// Every node is there, and every copy.
+    /// Every node is there, and every replica.
     pub const ALL_NODES_HEALTHY: &str = "AllNodesHealthy";
     /// Some partitions have no leader.
     pub const PARTITIONS_LEADERLESS: &str = "PartitionsLeaderless";
-    /// Some partitions miss a copy.
+    /// Some partitions miss a replica.
     pub const PARTITIONS_UNDER_REPLICATED: &str = "PartitionsUnderReplicated";
     /// Some nodes are not ready or not heard of.
     pub const NODES_MISSING: &str = "NodesMissing";
@@ -338,9 +342,9 @@ pub mod reason {
     pub const SCALE_WAITING: &str = "ScaleWaiting";
     /// New nodes start and become members.
     pub const JOINING: &str = "Joining";
-    /// Copies and leaders move until every node has its share.
+    /// Replicas and leaders move until every node has its share.
     pub const REBALANCING: &str = "Rebalancing";
-    /// The nodes that go hand their copies to those that stay.
+    /// The nodes that go hand their replicas to those that stay.
     pub const DRAINING: &str = "Draining";
     /// The nodes that go are taken out of the membership.
     pub const REMOVING: &str = "Removing";
@@ -358,7 +362,7 @@ pub mod reason {
 
 /// What must hold before the next node is restarted, by name: a message that waits for one begins with it.
 pub mod gate {
-    /// No change of the number of nodes or copies is under way.
+    /// No change of the number of nodes or replicas is under way.
     pub const NO_SCALE_UNDER_WAY: &str = "NoScaleUnderWay";
     /// Every pod is there and ready.
     pub const ALL_PODS_READY: &str = "AllPodsReady";
@@ -368,8 +372,8 @@ pub mod gate {
     pub const ALL_MEMBERS_SERVE: &str = "AllMembersServe";
     /// Every partition has a leader, and so has the meta group.
     pub const ALL_PARTITIONS_LED: &str = "AllPartitionsLed";
-    /// Every partition has all its copies, alive and caught up.
+    /// Every partition has all its replicas, alive and caught up.
     pub const FULL_STRENGTH: &str = "FullStrength";
-    /// No copy is being moved.
+    /// No replica is being moved.
     pub const NOTHING_MOVES: &str = "NothingMoves";
 }

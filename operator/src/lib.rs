@@ -34,6 +34,7 @@ pub mod reconcile;
 mod run;
 pub mod settings;
 pub mod status;
+mod units;
 pub mod validate;
 
 pub use run::run;

@@ -31,7 +31,7 @@ pub struct ValidatedCluster {
     pub owner: OwnerReference,
     /// How many nodes it asks for.
     pub replicas: u32,
-    /// How many copies of each partition it asks for.
+    /// How many replicas of each partition it asks for.
     pub replication_factor: u32,
     /// How many partitions it asks for.
     pub partitions: u32,
@@ -43,7 +43,7 @@ pub struct ValidatedCluster {
     pub default_image: String,
     /// What its volumes should be made from.
     pub volume: VolumeTemplate,
-    /// How copies are to be moved between its nodes.
+    /// How replicas are to be moved between its nodes.
     pub rebalance: RebalanceSettings,
     /// The client Service.
     pub service: Service,
@@ -122,7 +122,7 @@ pub enum Invalid {
         /// The most it may be.
         max: u32,
     },
-    /// Another number of copies than 1, 3 or 5.
+    /// Another number of replicas than 1, 3 or 5.
     #[error("replicationFactor is {0}, which is not 1, 3 or 5")]
     ReplicationFactor(i32),
     /// A size or pace that is none.
@@ -133,12 +133,12 @@ pub enum Invalid {
         /// What it is.
         value: String,
     },
-    /// More copies than nodes.
+    /// More replicas than nodes.
     #[error("replicas is {replicas}, which is less than replicationFactor {replication_factor}")]
     TooFewReplicas {
         /// The nodes asked for.
         replicas: u32,
-        /// The copies asked for.
+        /// The replicas asked for.
         replication_factor: u32,
     },
 }

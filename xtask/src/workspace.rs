@@ -20,10 +20,10 @@ pub(crate) struct Workspace {
 impl Workspace {
     /// Finds both folders and makes those of the cache that others rely on.
     pub(crate) fn open() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask has no parent folder")?
-            .to_owned();
+        // At run time: the build may be shared by several checkouts. Without cargo the one it was built in.
+        let package = std::env::var_os("CARGO_MANIFEST_DIR");
+        let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&package).parent().context("xtask has no parent folder")?.to_owned();
         let cache = match std::env::var_os("FLIN_CACHE_DIR").filter(|dir| !dir.is_empty()) {
             Some(dir) => std::path::absolute(dir)?,
             None => std::env::home_dir()

@@ -127,7 +127,15 @@ pub struct DataDir {
     identity: Option<Identity>,
     emptied: bool,
     /// The lock is the operating system's, on the open file: it goes when the process does.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for DataDir {
+    /// A child process that is just being started holds the open file too, until it runs its program: only
+    /// unlocking lets others in at once. The lock also goes with the process.
+    fn drop(&mut self) {
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl DataDir {
@@ -149,7 +157,7 @@ impl DataDir {
             fs::create_dir_all(&dir).map_err(failed("create", &dir))?;
         }
         sync_dir(&path)?;
-        Ok(DataDir { path, identity, emptied, _lock: lock })
+        Ok(DataDir { path, identity, emptied, lock })
     }
 
     /// Where the directory is.

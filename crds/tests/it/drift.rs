@@ -1,10 +1,12 @@
-use std::fs;
 use std::path::Path;
+use std::{env, fs};
 
 use flin_crds::{chart_template, crd, manifest};
 
 fn committed(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    // At run time: a build may be shared by several checkouts.
+    let package = env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+    let path = Path::new(&package).join("..").join(path);
     fs::read_to_string(path).expect("the file is committed")
 }
 

@@ -45,7 +45,7 @@ fn smallest_spec_is_taken_with_its_defaults() {
 }
 
 #[test]
-fn fewer_replicas_than_copies_are_refused() {
+fn fewer_nodes_than_replicas_of_a_partition_are_refused() {
     let words = refusal(&cluster(json!({"replicas": 2, "storage": {"size": "2Gi"}})), None);
     assert!(words.expect("refused").contains("replicas must be at least replicationFactor"));
 }
@@ -67,7 +67,7 @@ fn name_that_no_service_can_have_is_refused() {
 }
 
 #[test]
-fn partitions_are_fixed_and_copies_are_not() {
+fn partitions_are_fixed_and_their_replicas_are_not() {
     let words = changed(|new| new.spec.partitions = 128).expect("refused");
     assert!(words.contains("partitions is fixed"), "{words}");
     assert_eq!(changed(|new| new.spec.replication_factor = 1), None);

@@ -40,11 +40,11 @@ pub struct Report {
     pub formed: bool,
     /// The number of partitions.
     pub partitions: u32,
-    /// How many copies of each partition there should be.
+    /// How many replicas of each partition there should be.
     pub replication_factor: u32,
     /// The revision of the meta state it is from.
     pub revision: u64,
-    /// Partitions that miss a live, caught-up copy.
+    /// Partitions that miss a live, caught-up replica.
     pub under_replicated: u32,
     /// Partitions without a leader.
     pub leaderless: u32,
@@ -52,7 +52,7 @@ pub struct Report {
     pub meta_led: bool,
     /// The members.
     pub members: Vec<ReportedMember>,
-    /// How copies are being moved.
+    /// How replicas are being moved.
     pub rebalance: Rebalance,
     /// The version of the asked node.
     pub version: String,
@@ -67,19 +67,19 @@ pub struct ReportedMember {
     pub node_id: u64,
     /// Whether the asked node hears from it.
     pub alive: bool,
-    /// The copies of partitions it holds.
+    /// The replicas of partitions it holds.
     pub replicas: u32,
     /// The partitions it leads.
     pub leaders: u32,
     /// What is to become of it.
     pub state: MemberState,
-    /// Copies of any group, those being added or removed included; 0: it can be removed.
+    /// Replicas of any group, those being added or removed included; 0: it can be removed.
     pub holds: u32,
     /// The size of its data volume in bytes; 0 when unknown.
     pub disk_total_bytes: u64,
     /// What of it is free.
     pub disk_free_bytes: u64,
-    /// Live data of its copies in bytes, estimated.
+    /// Live data of its replicas in bytes, estimated.
     pub data_bytes: u64,
 }
 
@@ -91,30 +91,30 @@ pub enum MemberState {
     Serving,
     /// It is being emptied.
     Draining,
-    /// It was not heard of for too long and is being replaced by copies elsewhere.
+    /// It was not heard of for too long and is being replaced by replicas elsewhere.
     Lost,
     /// Another node took its name with an empty disk; it never comes back.
     Replaced,
 }
 
-/// How copies are being moved.
+/// How replicas are being moved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rebalance {
     /// The settings in force.
     pub settings: RebalanceSettings,
     /// Moves under way.
     pub moving: u32,
-    /// Copies still to be moved, those under way included.
+    /// Replicas still to be moved, those under way included.
     pub replicas_left: u32,
     /// Their live data in bytes, estimated.
     pub bytes_left: u64,
     /// Why nothing is moved although something is left; empty otherwise.
     pub blocked: String,
-    /// Whether every node holds its share of copies and leads its share of partitions, within one.
+    /// Whether every node holds its share of replicas and leads its share of partitions, within one.
     pub balanced: bool,
 }
 
-/// How copies are to be moved.
+/// How replicas are to be moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RebalanceSettings {
     /// Whether nothing new is moved.
@@ -130,9 +130,9 @@ pub struct RebalanceSettings {
 /// What the nodes are told to do, together: any of them takes it. Repeating an order is no error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Have so many copies of each partition.
+    /// Have so many replicas of each partition.
     SetReplicationFactor(u32),
-    /// Move copies like this.
+    /// Move replicas like this.
     SetRebalance(RebalanceSettings),
     /// Empty exactly these nodes and fill every other one.
     SetDraining(BTreeSet<u64>),

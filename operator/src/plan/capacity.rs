@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::nodes::ReportedMember;
+use crate::units::bytes_roughly;
 
 /// The part of each disk that is kept free, in percent: a full disk stops a node.
 const RESERVE_PERCENT: u64 = 10;
@@ -27,14 +28,14 @@ impl fmt::Display for Lack {
             out,
             "on {nodes} nodes {node} would have to take in {} and has room for {} ({RESERVE_PERCENT} % of \
              its disk are kept free)",
-            rounded(*needed_bytes),
-            rounded(*room_bytes)
+            bytes_roughly(*needed_bytes),
+            bytes_roughly(*room_bytes)
         )
     }
 }
 
-/// Checks that every node of `stayers` has room for its share of the data of `members`, when the copies of
-/// each partition go from `have` to `copies`. Shares are equal, as the balancer makes them. Nodes that do not
+/// Checks that every node of `stayers` has room for its share of the data of `members`, when the replicas of
+/// each partition go from `have` to `wanted`. Shares are equal, as the balancer makes them. Nodes that do not
 /// say how large their disk is are taken to have room.
 ///
 /// # Errors
@@ -43,10 +44,10 @@ pub(super) fn check(
     members: &[ReportedMember],
     stayers: &[&ReportedMember],
     have: u32,
-    copies: u32,
+    wanted: u32,
 ) -> Result<(), Lack> {
     let held: u128 = members.iter().map(|member| u128::from(member.data_bytes)).sum();
-    let total = held * u128::from(copies) / u128::from(have.max(1));
+    let total = held * u128::from(wanted) / u128::from(have.max(1));
     let nodes = stayers.len();
     let share = total.div_ceil(nodes.max(1) as u128);
     let lacks = stayers.iter().filter(|member| member.disk_total_bytes > 0).filter_map(|member| {
@@ -58,25 +59,6 @@ pub(super) fn check(
         (needed_bytes > room_bytes).then_some(Lack { node, nodes, needed_bytes, room_bytes })
     });
     lacks.max_by_key(|lack| lack.needed_bytes - lack.room_bytes).map_or(Ok(()), Err)
-}
-
-/// A number of bytes in two digits, so that a message does not change with every write of a client.
-fn rounded(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    let (mut value, mut unit) = (bytes as f64, 0);
-    while value >= 1000.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 {
-        format!("{bytes} B")
-    } else if value >= 100.0 {
-        format!("{:.0} {}", (value / 10.0).round() * 10.0, units[unit])
-    } else if value >= 10.0 {
-        format!("{value:.0} {}", units[unit])
-    } else {
-        format!("{value:.1} {}", units[unit])
-    }
 }
 
 #[cfg(test)]
@@ -120,16 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn more_copies_need_more_room_and_fewer_less() {
+    fn more_replicas_need_more_room_and_fewer_less() {
         let members = [node("a", 2, 10, 4), node("b", 2, 10, 4), node("c", 2, 10, 4)];
         let all: Vec<_> = members.iter().collect();
         assert!(check(&members, &all, 1, 3).is_err(), "each would have to take in 4 GiB");
         assert_eq!(check(&members, &all[..1], 3, 1), Ok(()));
-    }
-
-    #[test]
-    fn bytes_are_shown_in_two_digits() {
-        let shown = [0, 999, 1_500, 15_000, 123_456_789, u64::MAX].map(rounded);
-        assert_eq!(shown, ["0 B", "999 B", "1.5 KiB", "15 KiB", "120 MiB", "16 EiB"]);
     }
 }

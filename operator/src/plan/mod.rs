@@ -216,7 +216,7 @@ fn changes(
     let scale = scale::plan(&scale::Facts {
         cluster: &cluster.name,
         want: cluster.replicas,
-        copies: cluster.replication_factor,
+        replication_factor: cluster.replication_factor,
         recorded,
         set: replicas.and_then(|replicas| u32::try_from(replicas).ok()),
         pods: &observed.pods,
@@ -229,7 +229,7 @@ fn changes(
     (scale, rollout::plan(&rollout))
 }
 
-/// The order that makes the nodes move copies as the spec asks, if they do not. A node that is restarted must
+/// The order that makes the nodes move replicas as the spec asks, if they do not. A node that is restarted must
 /// not be taken for lost meanwhile.
 fn pace(cluster: &ValidatedCluster, report: &Report, rollout: &Rollout) -> Option<Order> {
     let mut wanted = cluster.rebalance;

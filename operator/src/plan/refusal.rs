@@ -8,12 +8,12 @@ use crate::blueprint::VolumeTemplate;
 /// A change that is not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// Fewer nodes than have room for the data, or more copies.
+    /// Fewer nodes than have room for the data, or more replicas.
     Capacity {
         /// How many nodes are asked for.
         want: u32,
-        /// How many copies are asked for.
-        copies: u32,
+        /// How many replicas are asked for.
+        replication_factor: u32,
         /// What is lacking.
         lack: Lack,
     },
@@ -46,8 +46,8 @@ impl Refusal {
     #[must_use]
     pub fn message(&self) -> String {
         match self {
-            Self::Capacity { want, copies, lack } => format!(
-                "spec.replicas {want} with spec.replicationFactor {copies} has no room for the data, \
+            Self::Capacity { want, replication_factor, lack } => format!(
+                "spec.replicas {want} with spec.replicationFactor {replication_factor} has no room for the data, \
                  nothing was changed: {lack}. Ask for more nodes, or delete data"
             ),
             Self::ByNodes { words } => format!("the nodes refused: {words}"),

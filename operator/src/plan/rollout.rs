@@ -61,7 +61,7 @@ impl Rollout {
         self.status.phase != RolloutPhase::Idle
     }
 
-    /// Whether a node is away because of it, which is no reason to replace that node by copies elsewhere.
+    /// Whether a node is away because of it, which is no reason to replace that node by replicas elsewhere.
     #[must_use]
     pub fn holds_replacement(&self) -> bool {
         self.status.phase == RolloutPhase::Rolling && self.status.current.is_some()
@@ -327,11 +327,11 @@ impl Facts<'_> {
             return unmet(gate::ALL_PARTITIONS_LED, words);
         }
         if under_replicated > 0 {
-            let words = format!("{under_replicated} of {partitions} partitions miss a copy");
+            let words = format!("{under_replicated} of {partitions} partitions miss a replica");
             return unmet(gate::FULL_STRENGTH, words);
         }
         if report.rebalance.moving > 0 {
-            return unmet(gate::NOTHING_MOVES, "copies are being moved".to_owned());
+            return unmet(gate::NOTHING_MOVES, "replicas are being moved".to_owned());
         }
         None
     }

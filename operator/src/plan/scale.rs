@@ -1,4 +1,4 @@
-//! A change of the number of nodes or copies, one pass at a time.
+//! A change of the number of nodes or replicas, one pass at a time.
 //!
 //! ```text
 //! up    the StatefulSet grows -> Joining -> Rebalancing -> Idle
@@ -13,6 +13,8 @@
 //! Borrowed: checking before evicting and waiting for the tombstone from tidb-operator's `tikv_scaler.go`, the
 //! recorded steps from Strimzi's `KafkaAutoRebalancingReconciler`.
 
+mod newcomers;
+
 use std::collections::BTreeSet;
 
 use flin_crds::{ScalePhase, ScaleStatus, names};
@@ -21,6 +23,8 @@ use super::capacity;
 use super::refusal::Refusal;
 use crate::nodes::{MemberState, Order, Report, ReportedMember};
 use crate::observe::Pod;
+use crate::units;
+use newcomers::Newcomers;
 
 /// How many nodes are named in a message.
 const NODES_NAMED_MAX: usize = 5;
@@ -32,8 +36,8 @@ pub struct Facts<'a> {
     pub cluster: &'a str,
     /// How many nodes are asked for.
     pub want: u32,
-    /// How many copies of each partition are asked for.
-    pub copies: u32,
+    /// How many replicas of each partition are asked for.
+    pub replication_factor: u32,
     /// How many nodes there should be, as of the last pass.
     pub recorded: u32,
     /// How many nodes the StatefulSet has; `None` when it does not exist.
@@ -57,7 +61,7 @@ pub struct Scale {
     pub orders: Vec<Order>,
     /// What to record.
     pub status: ScaleStatus,
-    /// Nodes that should be there and well: neither yet to join nor to go.
+    /// Nodes that should be there and well: neither starting for the first time nor to go.
     pub staying: Vec<String>,
     /// What is asked for and cannot be.
     pub refusal: Option<Refusal>,
@@ -111,7 +115,8 @@ fn without_report(facts: &Facts<'_>) -> Scale {
         None
     };
     let status = ScaleStatus { message, ..prior.clone() };
-    let staying = pods(facts.cluster, replicas.min(want)).collect();
+    let is_awaited = |name: &String| !prior.joining.contains(name);
+    let staying = pods(facts.cluster, replicas.min(want)).filter(is_awaited).collect();
     Scale { replicas, status, staying, ..Scale::default() }
 }
 
@@ -144,14 +149,15 @@ impl<'a> Planner<'a> {
         };
 
         let mut begun = is_under_way(prior);
-        if self.report.replication_factor != self.facts.copies {
-            match self.may_change_copies() {
+        if self.report.replication_factor != self.facts.replication_factor {
+            match self.may_change_replication_factor() {
                 Ok(()) => {
                     // That it is under way is on record first: afterwards no fact would tell.
                     begun = true;
                     let is_recorded = is_under_way(prior);
                     orders.extend(
-                        is_recorded.then_some(Order::SetReplicationFactor(self.facts.copies)),
+                        is_recorded
+                            .then_some(Order::SetReplicationFactor(self.facts.replication_factor)),
                     );
                 }
                 Err(found) => note(found),
@@ -188,18 +194,20 @@ impl<'a> Planner<'a> {
             orders.extend(self.leavers().map(|member| Order::RemoveMember(member.node_id)));
         }
 
-        let joining = self.joining(replicas);
-        let phase = self.phase(begun, leaves, replicas, &joining);
-        let mut scale = Scale {
-            replicas,
-            orders,
-            status: ScaleStatus { phase, ..ScaleStatus::default() },
-            staying: pods(self.facts.cluster, replicas.min(want))
-                .filter(|name| !joining.contains(name))
-                .collect(),
-            refusal: None,
+        let newcomers = Newcomers::find(self.facts, self.report, replicas.min(want));
+        let phase = self.phase(begun, leaves, replicas, &newcomers);
+        let staying: Vec<_> = pods(self.facts.cluster, replicas.min(want))
+            .filter(|name| !newcomers.contains(name))
+            .collect();
+        let before = match phase {
+            // Growing that was not recorded in time has begun with those that are no newcomers.
+            ScalePhase::Joining => u32::try_from(staying.len()).unwrap_or(u32::MAX),
+            _ => current,
         };
-        self.describe(&mut scale.status, current, &joining);
+        let joining = newcomers.names().to_vec();
+        let mut status = ScaleStatus { phase, joining, ..ScaleStatus::default() };
+        self.describe(&mut status, before, &newcomers);
+        let mut scale = Scale { replicas, orders, status, staying, refusal: None };
         match obstacle {
             Some(Obstacle::Wait(words)) => match &mut scale.status.message {
                 Some(message) => *message = format!("{message}; {words}"),
@@ -284,24 +292,7 @@ impl<'a> Planner<'a> {
         (goal != now).then_some(Order::SetDraining(goal))
     }
 
-    /// Nodes that should be members and are not.
-    fn joining(&self, replicas: u32) -> BTreeSet<String> {
-        let is_member = |name: &String| {
-            let mut members = self.report.members.iter();
-            members.any(|member| member.name == *name && member.state != MemberState::Replaced)
-        };
-        pods(self.facts.cluster, replicas.min(self.facts.want))
-            .filter(|name| !is_member(name))
-            .collect()
-    }
-
-    fn phase(
-        &self,
-        begun: bool,
-        leaves: bool,
-        replicas: u32,
-        joining: &BTreeSet<String>,
-    ) -> ScalePhase {
+    fn phase(&self, begun: bool, leaves: bool, replicas: u32, newcomers: &Newcomers) -> ScalePhase {
         let was_joining = self.facts.prior.phase == ScalePhase::Joining;
         let drains = !self.to_drain().is_subset(&self.draining());
         let progress = &self.report.rebalance;
@@ -311,13 +302,15 @@ impl<'a> Planner<'a> {
             ScalePhase::Removing
         } else if begun && self.facts.pods.iter().any(|pod| pod.ordinal >= replicas) {
             ScalePhase::Shrinking
-        } else if !joining.is_empty() || (was_joining && self.stayers().any(|member| !member.alive))
+        } else if newcomers.are_joining()
+            || (was_joining && self.stayers().any(|member| !member.alive))
         {
             ScalePhase::Joining
         } else if begun
             && (!progress.balanced
                 || progress.replicas_left > 0
-                || self.report.replication_factor != self.facts.copies)
+                || !newcomers.is_empty()
+                || self.report.replication_factor != self.facts.replication_factor)
         {
             ScalePhase::Rebalancing
         } else {
@@ -354,72 +347,84 @@ impl<'a> Planner<'a> {
         if leaderless > 0 || under_replicated > 0 {
             return Err(Obstacle::Wait(format!(
                 "{}: waiting for every partition to be led and at full strength ({leaderless} of \
-                 {partitions} without a leader, {under_replicated} without all copies)",
+                 {partitions} without a leader, {under_replicated} without all replicas)",
                 self.wish()
             )));
         }
         self.has_room()
     }
 
-    fn may_change_copies(&self) -> Result<(), Obstacle> {
+    fn may_change_replication_factor(&self) -> Result<(), Obstacle> {
         self.may_begin()?;
-        let (have, copies) = (self.report.replication_factor, self.facts.copies);
+        let (have, replication_factor) =
+            (self.report.replication_factor, self.facts.replication_factor);
         let nodes = self.stayers().filter(|member| member.state == MemberState::Serving).count();
-        if usize::try_from(copies).unwrap_or(usize::MAX) > nodes {
+        if usize::try_from(replication_factor).unwrap_or(usize::MAX) > nodes {
             return Err(Obstacle::Wait(format!(
-                "spec.replicationFactor is {copies} and there are {have} copies: waiting for {copies} \
-                 nodes to put them on, there are {nodes}"
+                "spec.replicationFactor is {replication_factor} and each partition has {have} replicas: waiting for \
+                 {replication_factor} nodes to put them on, there are {nodes}"
             )));
         }
-        if copies > have { self.has_room() } else { Ok(()) }
+        if replication_factor > have { self.has_room() } else { Ok(()) }
     }
 
     fn has_room(&self) -> Result<(), Obstacle> {
         let stayers: Vec<_> = self.stayers().collect();
         let have = self.report.replication_factor;
-        capacity::check(&self.report.members, &stayers, have, self.facts.copies).map_err(|lack| {
-            let (want, copies) = (self.facts.want, self.facts.copies);
-            Obstacle::Refuse(Refusal::Capacity { want, copies, lack })
-        })
+        capacity::check(&self.report.members, &stayers, have, self.facts.replication_factor)
+            .map_err(|lack| {
+                let (want, replication_factor) = (self.facts.want, self.facts.replication_factor);
+                Obstacle::Refuse(Refusal::Capacity { want, replication_factor, lack })
+            })
     }
 
     fn wish(&self) -> String {
         let (want, current) = (self.facts.want, self.current());
         if want == current {
-            let Facts { copies, .. } = *self.facts;
+            let Facts { replication_factor, .. } = *self.facts;
             let have = self.report.replication_factor;
-            format!("spec.replicationFactor is {copies} and there are {have} copies")
+            format!(
+                "spec.replicationFactor is {replication_factor} and each partition has {have} replicas"
+            )
         } else {
             format!("spec.replicas is {want} and there are {current} nodes")
         }
     }
 
     /// Adds the numbers and words that people follow a change by.
-    fn describe(&self, status: &mut ScaleStatus, current: u32, joining: &BTreeSet<String>) {
+    /// `before` is how many nodes there were if it begins now.
+    fn describe(&self, status: &mut ScaleStatus, before: u32, newcomers: &Newcomers) {
         let Facts { want, prior, pods, .. } = *self.facts;
         let progress = &self.report.rebalance;
         if status.phase == ScalePhase::Idle {
             return;
         }
         let number = |nodes: u32| i32::try_from(nodes).unwrap_or(i32::MAX);
-        status.from = prior.from.filter(|_| is_under_way(prior)).or(Some(number(current)));
+        status.from = prior.from.filter(|_| is_under_way(prior)).or(Some(number(before)));
         status.to = Some(number(want));
-        status.replicas_left = Some(i64::from(progress.replicas_left));
-        status.bytes_left = Some(i64::try_from(progress.bytes_left).unwrap_or(i64::MAX));
+        let (replicas_left, bytes_left) = match status.phase {
+            // What the nodes that go hold is known before the balancer has planned where it goes.
+            ScalePhase::Draining => (
+                self.leavers().map(|member| u64::from(member.holds)).sum(),
+                self.leavers().map(|member| member.data_bytes).sum(),
+            ),
+            _ => (u64::from(progress.replicas_left), progress.bytes_left),
+        };
+        status.replicas_left = Some(i64::try_from(replicas_left).unwrap_or(i64::MAX));
+        status.bytes_left = Some(i64::try_from(bytes_left).unwrap_or(i64::MAX));
+        let amount = units::replicas(replicas_left, bytes_left);
         let leaving: Vec<_> = self.leavers().map(|member| member.name.as_str()).collect();
         let mut words = match status.phase {
             ScalePhase::Idle => return,
-            ScalePhase::Joining => joining_words(joining, pods),
-            ScalePhase::Rebalancing if progress.replicas_left == 0 => {
-                "leaders move until every node has its share".to_owned()
+            ScalePhase::Joining => newcomers.awaited(pods),
+            ScalePhase::Rebalancing if replicas_left > 0 => format!("{amount} left to move"),
+            ScalePhase::Rebalancing if progress.balanced && !newcomers.is_empty() => {
+                newcomers.awaited(pods)
             }
             ScalePhase::Rebalancing => {
-                format!("{} copies are still to be moved", progress.replicas_left)
+                "every node gets its share of replicas and leaders".to_owned()
             }
-            ScalePhase::Draining => {
-                let held: u32 = self.leavers().map(|member| member.holds).sum();
-                format!("{} still hold {held} copies", named(&leaving))
-            }
+            ScalePhase::Draining => format!("{} to be emptied, {amount} left", named(&leaving)),
             ScalePhase::Removing => format!("{} are taken out of the membership", named(&leaving)),
             ScalePhase::Shrinking => format!("waiting for the pods beyond {want} to end"),
         };
@@ -431,18 +436,6 @@ impl<'a> Planner<'a> {
         }
         status.message = Some(words);
     }
-}
-
-fn joining_words(joining: &BTreeSet<String>, pods: &[Pod]) -> String {
-    let names: Vec<_> = joining.iter().map(String::as_str).collect();
-    if names.is_empty() {
-        return "waiting for every member to be heard of".to_owned();
-    }
-    let stuck = pods.iter().find_map(|pod| {
-        let reason = pod.waits_for.as_deref().filter(|_| joining.contains(&pod.name))?;
-        Some(format!("; {} waits: {reason}", pod.name))
-    });
-    format!("waiting for {} to join{}", named(&names), stuck.unwrap_or_default())
 }
 
 /// Names for a message, the first few of them.

@@ -87,8 +87,8 @@ fn key(cluster: &ValidatedCluster) -> (String, String) {
 /// What an order changes about a report from before it.
 fn note_effect(order: &Order, report: &mut Report) {
     match order {
-        Order::SetReplicationFactor(copies) => {
-            report.replication_factor = *copies;
+        Order::SetReplicationFactor(factor) => {
+            report.replication_factor = *factor;
             report.rebalance.balanced = false;
         }
         Order::SetRebalance(settings) => report.rebalance.settings = *settings,

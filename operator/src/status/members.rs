@@ -7,6 +7,7 @@ use flin_crds::{BootstrapPhase, FlinClusterStatus, MemberStatus, names};
 use crate::nodes::{MemberState, ReportedMember};
 use crate::observe::{Observed, Pod};
 use crate::plan::Settle;
+use crate::units::replicas;
 use crate::validate::ValidatedCluster;
 
 /// One entry for each node that there should be, and for each member that is to go.
@@ -62,9 +63,9 @@ fn message(pod: Option<&Pod>, member: Option<&ReportedMember>) -> Option<String>
         let member = member?;
         match member.state {
             MemberState::Draining => {
-                Some(format!("it is being emptied of {} copies", member.holds))
+                Some(format!("it is being emptied, {} left", replicas(member.holds.into(), 0)))
             }
-            MemberState::Lost => Some("it is being replaced by copies on others".to_owned()),
+            MemberState::Lost => Some("it is being replaced by replicas on others".to_owned()),
             MemberState::Serving | MemberState::Replaced => None,
         }
     })

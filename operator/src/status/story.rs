@@ -8,13 +8,17 @@ use flin_crds::{
 };
 
 use super::events::{Happening, cut};
+use crate::units::replicas;
 
 /// What happened to the scale, the members and the pods between two statuses.
 pub(super) fn tell(old: &FlinClusterStatus, new: &FlinClusterStatus) -> Vec<Happening> {
     let mut story = Vec::new();
     let (before, after) = (scale_of(old), scale_of(new));
+    let (came, went) = members_come_and_go(old, new);
     story.extend(scale_begins(&before, &after));
-    story.extend(members_come_and_go(old, new));
+    story.extend(came);
+    story.extend(drained(&before, &after, !went.is_empty()));
+    story.extend(went);
     story.extend(scale_goes_on(&before, &after));
     let (before, after) =
         (old.rollout.clone().unwrap_or_default(), new.rollout.clone().unwrap_or_default());
@@ -41,7 +45,10 @@ fn scale_begins(old: &ScaleStatus, new: &ScaleStatus) -> Option<Happening> {
     let say = |reason: &str, note: String| Some(of_scale(new, reason, note));
     if old.phase == ScalePhase::Idle {
         return match to - from {
-            0 => say("CopiesChangeStarted", "changing the number of copies".to_owned()),
+            0 => {
+                let note = "each partition gets as many replicas as the spec asks".to_owned();
+                say("ReplicationFactorChangeStarted", note)
+            }
             1.. => say("ScaleUpStarted", format!("from {from} to {to} nodes")),
             _ => say("ScaleDownStarted", format!("from {from} to {to} nodes")),
         };
@@ -57,23 +64,21 @@ fn scale_goes_on(old: &ScaleStatus, new: &ScaleStatus) -> Vec<Happening> {
     if old.phase == new.phase {
         return Vec::new();
     }
-    let left = || {
-        let bytes = new.bytes_left.unwrap_or_default();
-        format!("{} copies to move, {bytes} bytes", new.replicas_left.unwrap_or_default())
-    };
     let mut told = Vec::new();
     let ended = new.phase == ScalePhase::Idle;
-    let drained = old.phase == ScalePhase::Draining;
-    if drained && matches!(new.phase, ScalePhase::Removing | ScalePhase::Shrinking) {
-        told.push(of_scale(new, "Drained", "the nodes that go hold nothing any more".to_owned()));
-    }
     match new.phase {
-        ScalePhase::Rebalancing => told.push(of_scale(new, "RebalanceStarted", left())),
-        ScalePhase::Draining => told.push(of_scale(new, "DrainStarted", left())),
+        ScalePhase::Rebalancing => {
+            let note = with_amount("every node gets its share of replicas and leaders", new);
+            told.push(of_scale(new, "RebalanceStarted", note));
+        }
+        ScalePhase::Draining => {
+            let note = with_amount("the nodes that go hand their replicas to those that stay", new);
+            told.push(of_scale(new, "DrainStarted", note));
+        }
         _ => {}
     }
     if old.phase == ScalePhase::Rebalancing && ended {
-        let note = "every node has its share of copies and leaders".to_owned();
+        let note = "every node has its share of replicas and leaders".to_owned();
         told.push(of_scale(old, "Balanced", note));
     }
     if let (true, Some(from), Some(to)) = (ended, old.from, old.to) {
@@ -87,21 +92,45 @@ fn scale_goes_on(old: &ScaleStatus, new: &ScaleStatus) -> Vec<Happening> {
     told
 }
 
-fn members_come_and_go(old: &FlinClusterStatus, new: &FlinClusterStatus) -> Vec<Happening> {
+/// The words, and how much there is to move once that is known: before the balancer has planned, it is not.
+fn with_amount(words: &str, scale: &ScaleStatus) -> String {
+    let number = |left: Option<i64>| left.and_then(|left| u64::try_from(left).ok()).unwrap_or(0);
+    match number(scale.replicas_left) {
+        0 => words.to_owned(),
+        left => format!("{words}: {} to move", replicas(left, number(scale.bytes_left))),
+    }
+}
+
+/// The end of a drain; a drain taken back has none. `some_went`: members are gone since, which only empty ones
+/// can be.
+fn drained(old: &ScaleStatus, new: &ScaleStatus, some_went: bool) -> Option<Happening> {
+    let is_over = new.phase != ScalePhase::Draining && old.phase == ScalePhase::Draining;
+    let is_done = some_went || matches!(new.phase, ScalePhase::Removing | ScalePhase::Shrinking);
+    // At the end of the change only what was before tells which change it was.
+    let of = if new.to.is_some() { new } else { old };
+    (is_over && is_done)
+        .then(|| of_scale(of, "Drained", "the nodes that go hold nothing any more".to_owned()))
+}
+
+/// Who has become a member, and who is none any more.
+fn members_come_and_go(
+    old: &FlinClusterStatus,
+    new: &FlinClusterStatus,
+) -> (Vec<Happening>, Vec<Happening>) {
     let is_formed = |status: &FlinClusterStatus| {
         let bootstrap = status.bootstrap.as_ref();
         bootstrap.is_some_and(|bootstrap| bootstrap.phase == BootstrapPhase::Formed)
             && !matches!(status.phase, None | Some(Phase::Pending | Phase::Forming))
     };
     if !is_formed(old) || !is_formed(new) {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let ids = |status: &FlinClusterStatus| -> BTreeMap<String, i64> {
         let members = status.members.iter();
         members.filter_map(|member| Some((member.name.clone(), member.node_id?))).collect()
     };
     let (before, after) = (ids(old), ids(new));
-    let mut told = Vec::new();
+    let (mut came, mut went) = (Vec::new(), Vec::new());
     for (name, id) in &after {
         let happening = match before.get(name) {
             None => Happening::normal("NodeJoined", format!("{name} is a member, node {id}")),
@@ -113,13 +142,13 @@ fn members_come_and_go(old: &FlinClusterStatus, new: &FlinClusterStatus) -> Vec<
             ),
             Some(_) => continue,
         };
-        told.push(happening.on(name));
+        came.push(happening.on(name));
     }
     for (name, id) in before.iter().filter(|(name, _)| !after.contains_key(*name)) {
         let note = format!("{name} is no member any more, it was node {id}");
-        told.push(Happening::normal("NodeRemoved", note).on(name));
+        went.push(Happening::normal("NodeRemoved", note).on(name));
     }
-    told
+    (came, went)
 }
 
 fn rollout(old: &RolloutStatus, new: &RolloutStatus) -> Vec<Happening> {

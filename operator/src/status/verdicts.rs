@@ -205,7 +205,10 @@ impl<'a> Health<'a> {
         };
         let (from, to) = (scale.from.unwrap_or_default(), scale.to.unwrap_or_default());
         let words = scale.message.as_deref().unwrap_or_default();
-        Some((reason, format!("from {from} to {to} nodes: {words}")))
+        Some(match from == to {
+            true => (reason, words.to_owned()),
+            false => (reason, format!("from {from} to {to} nodes: {words}")),
+        })
     }
 
     fn degraded(&self) -> Verdict {
@@ -246,16 +249,33 @@ impl<'a> Health<'a> {
             return yes(reason::NODE_RESTARTING, format!("{name} is being restarted"));
         }
         if report.under_replicated > 0 {
-            let words = format!("{} of {total} partitions miss a copy", report.under_replicated);
+            let words = format!("{} of {total} partitions miss a replica", report.under_replicated);
             let reason = match self.settle.scale.is_under_way() {
-                // Nobody is missing: copies are yet to be added.
+                // Nobody is missing: replicas are yet to be added.
                 true => reason::REBALANCING,
                 false => reason::PARTITIONS_UNDER_REPLICATED,
             };
             return yes(reason, words);
         }
-        let words = format!("all {} nodes are healthy and hold every copy", self.replicas);
+        let words = self.well();
         Verdict::new(Answer::No, reason::ALL_NODES_HEALTHY, words)
+    }
+
+    /// Who is healthy, when nobody is missing: who comes or goes is told apart.
+    fn well(&self) -> String {
+        let scale = &self.settle.scale;
+        let well = scale.staying.len();
+        let newcomers: Vec<_> = scale.status.joining.iter().map(String::as_str).collect();
+        match newcomers.as_slice() {
+            [] if well == self.replicas => {
+                format!("all {well} nodes are healthy and hold every replica")
+            }
+            [] => format!("the {well} nodes that stay are healthy"),
+            newcomers => format!(
+                "{well} nodes are healthy and hold every replica; starting for the first time: {}",
+                named(newcomers)
+            ),
+        }
     }
 
     fn leaderless(&self, report: &Report) -> String {

@@ -19,6 +19,7 @@ struct State {
     last_version: u64,
     writes: Vec<String>,
     events: Vec<String>,
+    notes: Vec<String>,
     fault: Option<Fault>,
 }
 
@@ -78,6 +79,11 @@ impl Api {
     /// The reasons of the events since the last call; a repetition counts.
     pub fn events(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().expect("no test panics while it holds this").events)
+    }
+
+    /// The events since the last call in words, as `Normal ScaleUpStarted: from 3 to 5 nodes`.
+    pub fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().expect("no test panics while it holds this").notes)
     }
 
     pub fn fail(&self, fault: Option<Fault>) {
@@ -160,6 +166,9 @@ impl State {
 
     fn note_event(&mut self, event: &Value) -> Response<Body> {
         let reason = event["reason"].as_str().unwrap_or("(again)").to_owned();
+        let (type_, note) = (event["type"].as_str(), event["note"].as_str());
+        let (type_, note) = (type_.unwrap_or_default(), note.unwrap_or_default());
+        self.notes.push(format!("{type_} {reason}: {note}"));
         self.events.push(match event["related"]["name"].as_str() {
             Some(node) => format!("{reason} {node}"),
             None => reason,

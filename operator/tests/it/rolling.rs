@@ -71,7 +71,7 @@ async fn changed_image_restarts_one_node_at_a_time_from_the_highest() {
         world.nodes_say(|report| report.members[ordinal].alive = true);
         world.passes(2).await;
         let words = world.condition("Progressing").message;
-        assert!(words.contains("FullStrength: 64 of 64 partitions miss a copy"), "{words}");
+        assert!(words.contains("FullStrength: 64 of 64 partitions miss a replica"), "{words}");
         world.nodes_say(|report| report.under_replicated = 0);
     }
     world.passes(2).await;

@@ -12,7 +12,7 @@ use MemberState::{Draining, Lost, Replaced, Serving};
 /// What is there: `members` by ordinal, state and what each holds.
 struct Scene {
     want: u32,
-    copies: u32,
+    replication_factor: u32,
     recorded: u32,
     set: Option<u32>,
     prior: ScaleStatus,
@@ -35,7 +35,7 @@ fn member(ordinal: u32, state: MemberState, holds: u32) -> ReportedMember {
 fn at_rest(count: u32) -> Scene {
     Scene {
         want: count,
-        copies: 3,
+        replication_factor: 3,
         recorded: count,
         set: Some(count),
         prior: ScaleStatus::default(),
@@ -81,7 +81,7 @@ impl Scene {
         plan(&Facts {
             cluster: "demo",
             want: self.want,
-            copies: self.copies,
+            replication_factor: self.replication_factor,
             recorded: self.recorded,
             set: self.set,
             pods: &pods,
@@ -244,10 +244,10 @@ fn nothing_begins_while_something_else_is_amiss() {
     Scene { rollout: rolling, ..down() }.waits("waiting for the rollout");
     down().with(|report| report.members[1].alive = false).waits("waiting for demo-1");
     down().with(|report| report.leaderless = 2).waits("2 of 64 without a leader");
-    down().with(|report| report.under_replicated = 7).waits("7 without all copies");
-    let copies = |copies| Scene { copies, ..at_rest(5) };
-    copies(5).with(|report| report.members[1].alive = false).waits("waiting for demo-1");
-    Scene { copies: 5, want: 5, ..at_rest(3) }.gives(5, ScalePhase::Joining, &[]);
+    down().with(|report| report.under_replicated = 7).waits("7 without all replicas");
+    let asked = |replication_factor| Scene { replication_factor, ..at_rest(5) };
+    asked(5).with(|report| report.members[1].alive = false).waits("waiting for demo-1");
+    Scene { replication_factor: 5, want: 5, ..at_rest(3) }.gives(5, ScalePhase::Joining, &[]);
 }
 
 #[test]
@@ -297,6 +297,15 @@ fn silent_nodes_leave_everything_as_it_is() {
 }
 
 #[test]
+fn growth_that_was_not_recorded_is_told_from_where_it_began() {
+    let grown = Scene { recorded: 3, want: 5, set: Some(5), ..at_rest(3) };
+    grown.gives(5, ScalePhase::Joining, &[]);
+    let status = grown.plan().status;
+    assert_eq!((status.from, status.to), (Some(3), Some(5)));
+    assert_eq!(status.joining, ["demo-3", "demo-4"]);
+}
+
+#[test]
 fn growth_that_was_not_recorded_is_kept() {
     // The StatefulSet has grown and two nodes have joined, of which the status knows nothing.
     let grown = || Scene { recorded: 3, want: 5, ..at_rest(5) };
@@ -317,12 +326,12 @@ fn report_from_before_the_order_only_repeats_it() {
 }
 
 #[test]
-fn copies_are_changed_on_record_and_within_the_nodes_there_are() {
+fn replicas_are_changed_on_record_and_within_the_nodes_there_are() {
     use ScalePhase::{Idle, Rebalancing};
-    let fewer = |phase| Scene { copies: 1, ..on_the_way(3, 3, phase, 3, 3) };
+    let fewer = |phase| Scene { replication_factor: 1, ..on_the_way(3, 3, phase, 3, 3) };
     fewer(Idle).gives(3, Rebalancing, &[]);
     fewer(Rebalancing).gives(3, Rebalancing, &[Order::SetReplicationFactor(1)]);
-    let more = Scene { copies: 3, ..on_the_way(3, 3, Rebalancing, 1, 3) }
+    let more = Scene { replication_factor: 3, ..on_the_way(3, 3, Rebalancing, 1, 3) }
         .with(|report| report.replication_factor = 1);
     more.gives(3, Rebalancing, &[Order::SetReplicationFactor(3)]);
     let too_few = on_the_way(3, 3, Rebalancing, 1, 3)
@@ -341,5 +350,5 @@ fn paused_moves_are_named_as_what_is_waited_for() {
         report.rebalance.settings.paused = true;
     });
     let words = scene.plan().status.message.expect("it waits");
-    assert_eq!(words, "9 copies are still to be moved; moves are paused by spec.rebalance.paused");
+    assert_eq!(words, "9 replicas left to move; moves are paused by spec.rebalance.paused");
 }

@@ -70,6 +70,90 @@ async fn scaling_up_grows_at_once_and_ends_when_all_is_level() {
 }
 
 #[tokio::test]
+async fn node_that_starts_for_the_first_time_is_awaited_and_not_missing() {
+    let world = World::running().await;
+    world.api.notes();
+    world.ask(|spec| spec["replicas"] = json!(5));
+    world.passes(1).await;
+    for ordinal in [3, 4] {
+        world.put_pod(ordinal, json!({"ready": false}));
+    }
+    world.passes(1).await;
+    // They are members before their pods are ready; and for a moment nobody answers.
+    world.nodes_join();
+    world.passes(1).await;
+    let report = world.nodes.report.lock().expect("not poisoned").take();
+    world.passes(1).await;
+    assert_eq!(world.verdict("Degraded"), "Unknown NodesUnreachable");
+    *world.nodes.report.lock().expect("not poisoned") = report;
+    world.passes(1).await;
+    assert_eq!(world.verdict("Degraded"), "False AllNodesHealthy");
+    let words = world.condition("Degraded").message;
+    assert!(words.ends_with("starting for the first time: demo-3, demo-4"), "{words}");
+    world.moves_finish();
+    world.passes(1).await;
+    assert_eq!(world.scale_phase(), ScalePhase::Rebalancing);
+    let words = world.condition("Progressing").message;
+    assert!(words.contains("waiting for demo-3, demo-4 to be ready"), "{words}");
+    let notes = world.api.notes();
+    let is_missed = |note: &String| note.contains("NodesMissing");
+    assert!(!notes.iter().any(is_missed), "{notes:?}");
+
+    // Once well, they are missed like any other node, also before the change has ended.
+    world.nodes_say(|report| report.rebalance.replicas_left = 1);
+    for ordinal in [3, 4] {
+        world.put_pod(ordinal, json!({}));
+    }
+    world.passes(1).await;
+    assert_eq!(world.status().scale.expect("it is recorded").joining, Vec::<String>::new());
+    world.put_pod(4, json!({"ready": false}));
+    world.passes(1).await;
+    assert_eq!(world.verdict("Degraded"), "True NodesMissing");
+    assert!(world.api.notes().iter().any(is_missed));
+}
+
+#[tokio::test]
+async fn events_say_how_much_is_to_be_moved_once_it_is_known() {
+    let world = five().await;
+    world.api.notes();
+    world.nodes_say(|report| report.members[4].data_bytes = 734_106);
+    world.ask(|spec| spec["replicas"] = json!(3));
+    world.passes(2).await;
+    assert_eq!(
+        world.api.notes(),
+        [
+            "Normal ScaleDownStarted: from 5 to 3 nodes",
+            "Normal DrainStarted: the nodes that go hand their replicas to those that stay: \
+             130 replicas (716.9 KiB) to move",
+        ]
+    );
+    world.ask(|spec| spec["replicas"] = json!(5));
+    world.passes(1).await;
+    assert_eq!(
+        world.api.notes(),
+        [
+            "Normal ScaleReversed: 5 nodes are asked for now, no longer 3",
+            "Normal RebalanceStarted: every node gets its share of replicas and leaders",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn nodes_are_drained_before_they_are_removed_also_when_nobody_looked() {
+    let world = five().await;
+    world.ask(|spec| spec["replicas"] = json!(3));
+    world.passes(2).await;
+    world.api.events();
+    world.moves_finish();
+    world.nodes_say(|report| report.members.truncate(3));
+    world.passes(1).await;
+    world.sync_pods();
+    world.passes(1).await;
+    let story = ["Drained", "NodeRemoved demo-3", "NodeRemoved demo-4", "ScaleDownFinished"];
+    assert_eq!(world.api.events(), story);
+}
+
+#[tokio::test]
 async fn scaling_down_drains_then_removes_then_shrinks() {
     let world = five().await;
     world.ask(|spec| spec["replicas"] = json!(3));
@@ -206,7 +290,7 @@ async fn what_the_nodes_refuse_is_repeated_in_their_words() {
 }
 
 #[tokio::test]
-async fn copies_and_pace_are_changed_as_the_spec_asks() {
+async fn replicas_and_pace_are_changed_as_the_spec_asks() {
     let world = World::running().await;
     world.ask(|spec| {
         spec["replicationFactor"] = json!(1);

@@ -115,8 +115,8 @@ impl Nodes for FakeNodes {
 fn obey(report: &mut Report, order: &Order) {
     report.revision += 1;
     match order {
-        Order::SetReplicationFactor(copies) => {
-            report.replication_factor = *copies;
+        Order::SetReplicationFactor(factor) => {
+            report.replication_factor = *factor;
             report.rebalance.balanced = false;
             report.rebalance.replicas_left = 64;
         }
@@ -352,7 +352,7 @@ pub fn pod_path(ordinal: usize) -> String {
     format!("/api/v1/namespaces/flin/pods/demo-{ordinal}")
 }
 
-/// How copies are moved unless the spec says otherwise.
+/// How replicas are moved unless the spec says otherwise.
 pub fn usual_pace() -> RebalanceSettings {
     RebalanceSettings {
         paused: false,
