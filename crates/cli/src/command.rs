@@ -60,8 +60,8 @@ enum Task {
     /// Its replicas are copied to other nodes before they are removed; nothing is lost and clients are served.
     /// Ending the program does not end the draining. The last copies are refused.
     ///
-    /// Where the operator runs, change `spec.replicas` of the FlinCluster instead: it puts back what is changed
-    /// here.
+    /// Where the operator runs, change `spec.replicas` of the FlinCluster to have fewer nodes; a node within that
+    /// number that is drained here stays drained until --undo.
     Drain(drain::Wish),
 }
 

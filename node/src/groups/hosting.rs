@@ -6,7 +6,7 @@ use std::sync::Arc;
 use flin_replica::{Options, Replica, reconcile};
 use flin_state::cluster::ClusterState;
 use flin_state::engine::{Engine, EngineError, WriteBatch};
-use flin_state::ids::{GroupId, NodeId, ReplicaId};
+use flin_state::ids::{GroupId, LogIndex, NodeId, ReplicaId};
 use flin_state::keys::GroupState;
 use flin_state::log::{GroupRecord, HardState, Log, LogEdit, LogError};
 use flin_state::membership::Configuration;
@@ -97,8 +97,9 @@ pub(crate) fn preferred(state: &ClusterState, group: GroupId) -> Option<ReplicaI
     state.replicas_of(group).first().map(|placement| placement.replica)
 }
 
-/// Writes the first state of new groups, durably: the engine first, so that a group that the log knows
-/// always has a state. Repeating it after a crash is harmless until the log knows the group.
+/// Writes the first state of new groups. That of a group that begins here is durable before the log knows the
+/// group; repeating it after a crash is harmless until then. A blank replica has nothing to lose: [`restore`]
+/// knows it by its log and makes its state anew, so the engine need not be flushed while groups are served.
 pub(crate) fn establish(
     engine: &dyn Engine,
     log: &dyn Log,
@@ -128,7 +129,9 @@ pub(crate) fn establish(
         states.push(state);
     }
     engine.write(batch)?;
-    engine.flush()?;
+    if births.iter().any(|birth| birth.configuration.is_some()) {
+        engine.flush()?;
+    }
     log.write(&edits)?;
     log.sync()?;
     Ok(states)
@@ -167,7 +170,8 @@ pub(crate) struct Found {
 }
 
 /// Finds the groups that this node hosts. A crash between engine and log leaves at most the log behind an
-/// installed snapshot, which is mended here; anything else that does not fit is refused.
+/// installed snapshot, which is mended here; anything else that does not fit is refused. What the engine holds
+/// of a replica that the log calls removed or blank is older than that, or was never acknowledged: it goes.
 pub(crate) fn restore(
     engine: &dyn Engine,
     log: &Arc<dyn Log>,
@@ -177,12 +181,19 @@ pub(crate) fn restore(
     let mut found = Found { groups: BTreeMap::new(), states: BTreeMap::new() };
     for (group, record) in log.groups() {
         let GroupRecord::Hosted(replica) = record else {
-            // A crash may have come between the tombstone and the end of the state.
-            engine.write(forgetting(group))?;
+            if GroupState::load(engine, group)?.is_some() {
+                engine.write(forgetting(group))?;
+            }
             continue;
         };
-        let state =
-            GroupState::load(engine, group)?.ok_or(HostError::StateGone { group, replica })?;
+        let state = if is_blank(&**log, group) {
+            let mut batch = forgetting(group);
+            GroupState::blank().save(group, &mut batch);
+            engine.write(batch)?;
+            GroupState::blank()
+        } else {
+            GroupState::load(engine, group)?.ok_or(HostError::StateGone { group, replica })?
+        };
         let mending = reconcile(&**log, group, state.applied, state.applied_term)
             .map_err(|source| HostError::Replica { group, source })?;
         if let Some(edit) = mending {
@@ -193,6 +204,11 @@ pub(crate) fn restore(
         found.states.insert(group, state);
     }
     Ok(found)
+}
+
+/// Whether a hosted replica has never got a snapshot: a group that begins here begins after index 0.
+fn is_blank(log: &dyn Log, group: GroupId) -> bool {
+    log.last_index(group) == LogIndex(0)
 }
 
 fn restore_one(
@@ -212,4 +228,81 @@ fn restore_one(
     let restored = Replica::restore(options, log.clone(), configuration.clone(), state.applied)
         .map_err(|source| HostError::Replica { group, source })?;
     Ok(Group::new(replica, restored, configuration, state.applied))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use flin_engine::disk::MemoryDisk;
+    use flin_engine::log::{LogOptions, SharedLog};
+    use flin_engine::memory::MemoryEngine;
+    use flin_state::engine::Reader as _;
+    use flin_state::ids::Term;
+
+    use super::*;
+
+    const GROUP: GroupId = GroupId(3);
+    const TIMING: Timing = Timing {
+        tick: std::time::Duration::from_millis(100),
+        election_ticks: 8,
+        heartbeat_ticks: 2,
+    };
+
+    fn log() -> Arc<dyn Log> {
+        let options = LogOptions::default();
+        Arc::new(SharedLog::open(MemoryDisk::new(), Path::new("/log"), options).unwrap())
+    }
+
+    fn birth(replica: u64, configuration: Option<Configuration>) -> Birth {
+        Birth { group: GROUP, replica: ReplicaId(replica), configuration }
+    }
+
+    fn found(engine: &MemoryEngine, log: &Arc<dyn Log>) -> Option<GroupState> {
+        restore(engine, log, TIMING, 7).unwrap().states.remove(&GROUP)
+    }
+
+    #[test]
+    fn first_state_of_a_group_survives_a_crash_right_after_it() {
+        let (engine, log) = (MemoryEngine::new(), log());
+        let configuration = Configuration::of_voters([(ReplicaId(1), NodeId(1))]);
+        establish(&engine, &*log, &[birth(1, Some(configuration.clone()))]).unwrap();
+        engine.crash(0);
+        assert_eq!(found(&engine, &log), Some(GroupState::initial(configuration)));
+    }
+
+    #[test]
+    fn blank_replica_begins_anew_after_a_crash_whatever_an_earlier_one_left() {
+        let (engine, log) = (MemoryEngine::new(), log());
+        let configuration = Configuration::of_voters([(ReplicaId(1), NodeId(1))]);
+        let left = GroupState {
+            applied: LogIndex(90),
+            applied_term: Term(9),
+            ..GroupState::initial(configuration.clone())
+        };
+        establish(&engine, &*log, &[birth(1, Some(configuration))]).unwrap();
+        let mut batch = WriteBatch::default();
+        left.save(GROUP, &mut batch);
+        engine.write(batch).unwrap();
+        engine.flush().unwrap();
+        log.write(&[LogEdit::Remove { group: GROUP, replica: ReplicaId(1) }]).unwrap();
+        engine.write(forgetting(GROUP)).unwrap();
+        establish(&engine, &*log, &[birth(9, None)]).unwrap();
+        // The end of the earlier state and the new one are lost together.
+        engine.crash(0);
+        assert_eq!(GroupState::load(&engine, GROUP).unwrap(), Some(left));
+        assert_eq!(found(&engine, &log), Some(GroupState::blank()));
+    }
+
+    #[test]
+    fn removed_replica_leaves_nothing_even_if_a_crash_cut_its_end_short() {
+        let (engine, log) = (MemoryEngine::new(), log());
+        let configuration = Configuration::of_voters([(ReplicaId(1), NodeId(1))]);
+        establish(&engine, &*log, &[birth(1, Some(configuration))]).unwrap();
+        log.write(&[LogEdit::Remove { group: GROUP, replica: ReplicaId(1) }]).unwrap();
+        engine.write(forgetting(GROUP)).unwrap();
+        engine.crash(0);
+        assert_eq!(found(&engine, &log), None);
+        assert_eq!(engine.get(&GroupState::key(GROUP)).unwrap(), None);
+    }
 }

@@ -285,7 +285,7 @@ impl<'a> Health<'a> {
             return words;
         }
         format!(
-            "{words} while {} missing; if their disks are lost for good, see `flin cluster recover`",
+            "{words} while {} missing: bring the nodes back with their disks",
             match self.missing.as_slice() {
                 [one] => format!("{one} is"),
                 several => format!("{} are", named(several)),

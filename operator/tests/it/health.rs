@@ -154,7 +154,7 @@ async fn lost_quorum_names_the_lost_and_the_way_out() {
     assert_eq!(world.verdict("Available"), "False PartitionsLeaderless");
     let words = world.condition("Available").message;
     assert!(words.contains("while demo-1, demo-2 are missing"), "{words}");
-    assert!(words.contains("flin cluster recover"), "{words}");
+    assert!(words.contains("bring the nodes back"), "{words}");
 }
 
 #[tokio::test]
