@@ -10,6 +10,7 @@ use flin_proto::peer::{ForwardBatch, ForwardRequest, ForwardResults};
 use flin_state::ids::GroupId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tracing::debug;
 
@@ -52,22 +53,31 @@ pub(crate) enum Lost {
 /// Carries requests to the peer of `link` until it is told to stop, connecting as often as it takes.
 pub(crate) async fn carry(link: Link, mut requests: mpsc::Receiver<Forwarded>) {
     while !link.stop.is_cancelled() {
-        match connect(&link.peer.address()).await {
-            Ok(channel) => exchange(&link, channel, &mut requests).await,
-            Err(error) => debug!(peer = %link.peer.node, %error, "cannot forward to peer"),
+        let address = link.peer.address();
+        match refuse_during(connect(&address), &link.stop, &mut requests).await {
+            Some(Ok(channel)) => exchange(&link, channel, &mut requests).await,
+            Some(Err(error)) => debug!(peer = %link.peer.node, %error, "cannot forward to peer"),
+            None => return,
         }
-        refuse_waiting(&link, &mut requests).await;
+        let pause = tokio::time::sleep(RECONNECT_DELAY);
+        refuse_during(pause, &link.stop, &mut requests).await;
     }
 }
 
-/// While there is no connection, waiting requests are told at once that they did not leave.
-async fn refuse_waiting(link: &Link, requests: &mut mpsc::Receiver<Forwarded>) {
-    let end = tokio::time::sleep(RECONNECT_DELAY);
-    tokio::pin!(end);
+/// Waits for `work`, or for nothing once the node stops. Meanwhile there is no connection, and requests are told
+/// at once that they did not leave: to look up a name or to reach a dead machine may take many seconds, in which
+/// another node may lead.
+async fn refuse_during<T>(
+    work: impl Future<Output = T>,
+    stop: &CancellationToken,
+    requests: &mut mpsc::Receiver<Forwarded>,
+) -> Option<T> {
+    tokio::pin!(work);
     loop {
         tokio::select! {
-            () = &mut end => return,
-            () = link.stop.cancelled() => return,
+            biased;
+            done = &mut work => return Some(done),
+            () = stop.cancelled() => return None,
             Some(request) = requests.recv() => drop(request.answer.send(Err(Lost::NotSent))),
         }
     }
@@ -80,9 +90,10 @@ async fn exchange(link: &Link, channel: Channel, requests: &mut mpsc::Receiver<F
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let call =
         client.forward(link.credentials.request(link.peer.node, ReceiverStream::new(stream)));
-    let mut results = match call.await {
-        Ok(response) => response.into_inner(),
-        Err(status) => {
+    let mut results = match refuse_during(call, &link.stop, requests).await {
+        Some(Ok(response)) => response.into_inner(),
+        None => return,
+        Some(Err(status)) => {
             debug!(peer = %link.peer.node, reason = %status.message(), "peer refuses forwarding");
             return;
         }
@@ -152,5 +163,29 @@ impl Drop for Unanswered {
         for answer in std::mem::take(&mut self.answers).into_values() {
             let _ = answer.send(Err(Lost::Sent));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn request_does_not_wait_for_a_peer_that_cannot_be_reached() {
+        let (queue, mut requests) = mpsc::channel(1);
+        let (answer, outcome) = oneshot::channel();
+        let run = Run::Writes(Bytes::new());
+        queue.try_send(Forwarded { group: GroupId(1), run, answer }).ok().unwrap();
+        let stop = CancellationToken::new();
+        let connecting = refuse_during(std::future::pending::<()>(), &stop, &mut requests);
+        tokio::select! {
+            _ = connecting => panic!("nothing ended it"),
+            outcome = outcome => assert!(matches!(outcome, Ok(Err(Lost::NotSent)))),
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("the request waits"),
+        }
+        stop.cancel();
+        assert_eq!(refuse_during(std::future::pending::<()>(), &stop, &mut requests).await, None);
     }
 }
