@@ -60,6 +60,22 @@ fn failure(line: &str) -> Option<&str> {
     verdict.starts_with("FAILED").then_some(name)
 }
 
+/// What failed tests printed themselves, as the harness repeats it after the last of them. Empty when none failed.
+pub(crate) fn said_by_failures(log: &str) -> String {
+    let mut said = String::new();
+    let mut within = false;
+    for line in log.lines() {
+        // A list of the failed names, which ends the part, is headed by the same word.
+        if line == "failures:" || line.starts_with("test result: ") {
+            within = line == "failures:" && !within;
+        } else if within {
+            said.push_str(line);
+            said.push('\n');
+        }
+    }
+    said.trim().to_owned()
+}
+
 /// Reads what `flin-e2e run` prints: a line for each scenario, `ok      install    2.1 s  ...`.
 pub(crate) fn read_scenarios(log: &str) -> Tests {
     let mut tests = Tests::default();
@@ -100,6 +116,16 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let tests = read(LOG);
         assert_eq!((tests.passed, tests.failed, tests.ignored, tests.programs), (3, 1, 1, 2));
         assert_eq!(tests.failures, ["apply::expired_key_is_absent"]);
+    }
+
+    #[test]
+    fn failed_tests_are_quoted() {
+        let log = "test a ... ok\ntest b ... FAILED\n\nfailures:\n\n---- b stdout ----\npanicked: 1\n\n\
+                   failures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed\n\n   Doc-tests c\n";
+        assert_eq!(said_by_failures(log), "---- b stdout ----\npanicked: 1");
+        assert_eq!(said_by_failures(LOG), "");
+        let twice = format!("{log}{log}");
+        assert_eq!(said_by_failures(&twice).matches("panicked").count(), 2);
     }
 
     #[test]

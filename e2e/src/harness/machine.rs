@@ -14,12 +14,14 @@ use super::OPERATOR_NAMESPACE;
 use super::condition::{Seen, await_condition};
 use super::kubernetes::Kubernetes;
 
+/// The label of a machine that Kubernetes itself runs on.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
 /// How long the Docker daemon may take.
 const SWITCHING: Duration = Duration::from_secs(90);
 /// How long a machine may take to be ready, or what ran there to run elsewhere.
 const READY: Duration = Duration::from_secs(180);
 
-/// A worker.
+/// A machine.
 pub(crate) struct Machine {
     kubernetes: Kubernetes,
     pub(crate) name: String,
@@ -31,13 +33,27 @@ impl Machine {
     /// # Errors
     /// When the API server does not say.
     pub(crate) async fn workers(kubernetes: &Kubernetes) -> Result<Vec<Self>> {
-        let label = ListParams::default().labels("!node-role.kubernetes.io/control-plane");
+        Self::labelled(kubernetes, &format!("!{CONTROL_PLANE}")).await
+    }
+
+    /// The machine that Kubernetes itself runs on.
+    ///
+    /// # Errors
+    /// When the API server does not say, or there are several.
+    pub(crate) async fn control_plane(kubernetes: &Kubernetes) -> Result<Self> {
+        let mut machines = Self::labelled(kubernetes, CONTROL_PLANE).await?;
+        ensure!(machines.len() == 1, "{} machines are control planes, not one", machines.len());
+        machines.pop().context("there is one")
+    }
+
+    async fn labelled(kubernetes: &Kubernetes, selector: &str) -> Result<Vec<Self>> {
+        let label = ListParams::default().labels(selector);
         let nodes = Api::<Node>::all(kubernetes.client.clone()).list(&label).await?.items;
         let names = nodes.into_iter().filter_map(|node| node.metadata.name);
         let of = |name| Self { kubernetes: kubernetes.clone(), name };
-        let mut workers: Vec<_> = names.map(of).collect();
-        workers.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(workers)
+        let mut machines: Vec<_> = names.map(of).collect();
+        machines.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(machines)
     }
 
     /// Moves the operator and Kubernetes' own servants elsewhere, and lets nothing new come here.
@@ -67,6 +83,22 @@ impl Machine {
             .await?;
         }
         Ok(())
+    }
+
+    /// Freezes everything on the machine until it is thawed.
+    ///
+    /// # Errors
+    /// When Docker does not.
+    pub(crate) async fn freeze(&self) -> Result<()> {
+        docker(&["pause", &self.name]).await
+    }
+
+    /// Lets everything on the machine go on.
+    ///
+    /// # Errors
+    /// When Docker does not.
+    pub(crate) async fn thaw(&self) -> Result<()> {
+        docker(&["unpause", &self.name]).await
     }
 
     /// Switches the machine off.

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bad_scale;
+mod control_plane_away;
 mod doors;
 mod durability;
 mod install;
@@ -69,7 +70,7 @@ struct Scenario {
 }
 
 /// All of them, in the order in which they run: the demo cluster first, while nothing else is going on.
-const SCENARIOS: [Scenario; 16] = [
+const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "install",
         tier: Tier::Default,
@@ -153,6 +154,12 @@ const SCENARIOS: [Scenario; 16] = [
         tier: Tier::Default,
         about: "an operator killed while installing leaves one whole cluster",
         run: |kubernetes| interrupted_install::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "control-plane-away",
+        tier: Tier::Long,
+        about: "Kubernetes itself is away for a minute while replicas move; clients and moves go on",
+        run: |kubernetes| control_plane_away::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "worker-drained",

@@ -135,13 +135,15 @@ fn finished(tests: Run, step: &Step, read: fn(&str) -> Tests) -> Result<Tests> {
     let ended = tests.logged(step.log());
     let log =
         std::fs::read(step.log()).with_context(|| format!("read {}", step.log().display()))?;
-    let counts = read(&String::from_utf8_lossy(&log));
+    let log = String::from_utf8_lossy(&log);
+    let counts = read(&log);
     // Failed tests end the program badly too; with none, something else went wrong.
     match ended {
         Err(error) if counts.failed == 0 => Err(error),
         // The names of the failed tests are told by the caller; what they said is told here.
         Err(error) => {
-            println!("{}", told(&error));
+            let said = libtest::said_by_failures(&log);
+            println!("{}", if said.is_empty() { told(&error) } else { said });
             Ok(counts)
         }
         Ok(()) => Ok(counts),

@@ -1,19 +1,28 @@
 //! The client library that people use, on both ports.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use flin_node::front::Mode;
 use redis::AsyncCommands;
+use redis::aio::MultiplexedConnection;
 
 use super::fake::{Store, cluster_ports, open, options, password, proxy};
+
+/// How long an answer may take on a machine that is busy with other tests; the library's own limit is short.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn connect(url: String) -> redis::RedisResult<MultiplexedConnection> {
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+    redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&patient).await
+}
 
 #[tokio::test]
 async fn a_plain_client_works_in_both_protocols() {
     let (_store, port) = proxy().await;
     for protocol in ["resp2", "resp3"] {
         let url = format!("redis://{}/0?protocol={protocol}", port.address);
-        let mut client =
-            redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut client = connect(url).await.unwrap();
         let _: () = client.set("a", "1").await.unwrap();
         let _: () = client.mset(&[("x", "1"), ("y", "2"), ("z", "3")]).await.unwrap();
         let values: Vec<Option<String>> = client.mget(&["x", "none", "z"]).await.unwrap();
@@ -44,9 +53,6 @@ async fn a_plain_client_authenticates_by_its_url() {
         let mut locked = options(&store, mode);
         locked.password = password("s3cret");
         let port = open(store.node(1), locked).await;
-        let connect = async |url: String| {
-            redis::Client::open(url).unwrap().get_multiplexed_async_connection().await
-        };
         let mut client = connect(format!("redis://:s3cret@{}", port.address)).await.unwrap();
         let pong: String = client.ping().await.unwrap();
         assert_eq!(pong, "PONG");
@@ -59,7 +65,8 @@ async fn a_plain_client_authenticates_by_its_url() {
 async fn a_cluster_client_routes_itself_and_follows_the_leader() {
     let (store, ports) = cluster_ports().await;
     let url = format!("redis://{}/", ports[0].address);
-    let client = redis::cluster::ClusterClient::new(vec![url]).unwrap();
+    let client =
+        redis::cluster::ClusterClient::builder([url]).response_timeout(PATIENCE).build().unwrap();
     let mut connection = client.get_async_connection().await.unwrap();
     for i in 0..100 {
         let _: () = connection.set(format!("key:{i}"), i).await.unwrap();

@@ -172,13 +172,15 @@ impl Cluster {
         named(&answer, node).cloned().expect("it was there")
     }
 
-    /// A Redis connection to a node.
+    /// A Redis connection to a node. The client itself waits: the library's own limit is half a second, which an
+    /// election on a busy machine may well take.
     pub async fn redis(&self, node: usize) -> MultiplexedConnection {
         let port = self.nodes[node].ports[0];
         let client = redis::Client::open(format!("redis://127.0.0.1:{port}/")).expect("an address");
+        let patient = redis::AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match client.get_multiplexed_async_connection().await {
+            match client.get_multiplexed_async_connection_with_config(&patient).await {
                 Ok(connection) => return connection,
                 Err(error) if Instant::now() > deadline => panic!("node {node}: {error}"),
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
