@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::harness::{FlinCluster, Kubernetes, Machine, Sight, small_spec_with, with_namespace};
+use crate::traffic::recorder::unix_us;
 use crate::trial::{Trial, TrialOptions, on_trial, words};
 
 const KEYS: u32 = 2_000;
@@ -49,11 +50,13 @@ async fn alone(trial: &Trial, control_plane: &Machine) -> Result<String> {
     let before = sight.cluster().map_or(0, |cluster| cluster.replicas_moved);
     control_plane.freeze().await?;
     sleep(AWAY).await;
+    let back_us = unix_us();
     control_plane.thaw().await?;
-    let moved_on =
-        |sight: &Sight| sight.cluster().is_some_and(|cluster| cluster.replicas_moved > before + 1);
-    let sight = trial.view.until("moves went on", PATIENCE, moved_on).await?;
+    // What was seen meanwhile comes first; this is what was so when it came back.
+    let at_last = |sight: &Sight| sight.facts.at_us >= back_us;
+    let sight = trial.view.until("it is seen again", PATIENCE, at_last).await?;
     let moved = sight.cluster().map_or(0, |cluster| cluster.replicas_moved) - before;
+    ensure!(moved > 4, "replicas did not move without Kubernetes: {}", sight.words());
     ensure!(sight.is("Available", "True"), "it does not serve any more: {}", sight.words());
     trial.settled(4, PATIENCE).await.context("after Kubernetes was back")?;
     Ok(format!("Kubernetes was away for {} s, {moved} replicas moved meanwhile", AWAY.as_secs()))

@@ -20,7 +20,7 @@ use super::join::state_at;
 use super::meta_nodes;
 use crate::groups::board::Board;
 use crate::transport::peers::Peers;
-use crate::transport::{MESSAGE_BYTES_MAX, RECONNECT_DELAY, connect};
+use crate::transport::{MESSAGE_BYTES_MAX, RECONNECT_DELAY};
 
 /// How often another node is asked what it knows.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
@@ -70,8 +70,8 @@ async fn has_left_meta(node: NodeId, genesis: &Genesis, board: &Board) {
 
 async fn watch(node: NodeId, board: &Board, peers: &Peers) -> Result<(), Status> {
     let peer = peers.get(node).ok_or_else(|| Status::unavailable("its address is not known"))?;
-    let channel =
-        connect(&peer.address()).await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let channel = peer.whereabouts.connect().await;
+    let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
     let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let request = peers.credentials.request(node, WatchClusterRequest {});
     let mut states = client.watch_cluster(request).await?.into_inner();

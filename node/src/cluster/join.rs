@@ -14,8 +14,9 @@ use tracing::{info, warn};
 
 use crate::bootstrap::Bootstrap;
 use crate::settings::Settings;
+use crate::transport::MESSAGE_BYTES_MAX;
+use crate::transport::connecting::Whereabouts;
 use crate::transport::handshake::Credentials;
-use crate::transport::{MESSAGE_BYTES_MAX, connect};
 
 /// How long one node may take to answer; the cluster has to agree meanwhile.
 const ANSWER_TIME: Duration = Duration::from_secs(20);
@@ -171,7 +172,8 @@ async fn ask(
     patience: Duration,
 ) -> Result<JoinResponse, Status> {
     let asking = async {
-        let channel = connect(address)
+        let channel = Whereabouts::new(address.to_owned())
+            .connect()
             .await
             .map_err(|error| Status::unavailable(format!("cannot connect: {}", root(&error))))?;
         let mut client = PeerClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);

@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 use tracing::debug;
 
 use super::peers::Link;
-use super::{MESSAGE_BYTES_MAX, RECONNECT_DELAY, connect};
+use super::{MESSAGE_BYTES_MAX, RECONNECT_DELAY};
 
 /// Requests that may wait for the connection to one peer; beyond it callers are told to try later.
 pub(crate) const WAITING_MAX: usize = 4_096;
@@ -53,8 +53,7 @@ pub(crate) enum Lost {
 /// Carries requests to the peer of `link` until it is told to stop, connecting as often as it takes.
 pub(crate) async fn carry(link: Link, mut requests: mpsc::Receiver<Forwarded>) {
     while !link.stop.is_cancelled() {
-        let address = link.peer.address();
-        match refuse_during(connect(&address), &link.stop, &mut requests).await {
+        match refuse_during(link.peer.whereabouts.connect(), &link.stop, &mut requests).await {
             Some(Ok(channel)) => exchange(&link, channel, &mut requests).await,
             Some(Err(error)) => debug!(peer = %link.peer.node, %error, "cannot forward to peer"),
             None => return,

@@ -2,10 +2,12 @@
 //!
 //! One stream per pair of nodes and direction carries the raft messages of all groups ([`raft`]), another
 //! the commands that one node takes in for another ([`forward`]); snapshots travel on connections of their
-//! own ([`snapshot`]) at the rate that the cluster allows ([`pace`]). Every call names cluster, sender and
+//! own ([`snapshot`]) at the rate that the cluster allows ([`pace`]). Names are looked up at every connection
+//! ([`connecting`]). Every call names cluster, sender and
 //! receiver and proves the peer secret ([`handshake`]); [`server`] answers them. Only a node that wants to
 //! become a member has no name yet ([`joining`]).
 
+pub(crate) mod connecting;
 pub(crate) mod forward;
 pub(crate) mod handshake;
 mod joining;
@@ -16,8 +18,6 @@ pub(crate) mod server;
 pub(crate) mod snapshot;
 
 use std::time::Duration;
-
-use tonic::transport::{Channel, Endpoint};
 
 /// Largest gRPC message between nodes: a batch of writes of 16 MiB values must fit.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -30,23 +30,7 @@ pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// How long to wait before a lost peer is called again.
 pub(crate) const RECONNECT_DELAY: Duration = Duration::from_millis(200);
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Both ends of a connection find out by themselves that the other is gone.
 pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the other end may take to answer a sign of life.
 pub(crate) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// Connects to a peer at `address`, host and port.
-pub(crate) async fn connect(address: &str) -> Result<Channel, tonic::transport::Error> {
-    Endpoint::from_shared(format!("http://{address}"))?
-        .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .tcp_nodelay(true)
-        .connect()
-        .await
-}

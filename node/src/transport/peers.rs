@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
+use super::connecting::Whereabouts;
 use super::forward::{self, Forwarded};
 use super::handshake::Credentials;
 use super::raft;
@@ -35,18 +36,11 @@ pub(crate) struct Peers {
 /// One other node.
 pub(crate) struct Peer {
     pub(crate) node: NodeId,
-    address: RwLock<String>,
+    pub(crate) whereabouts: Whereabouts,
     outbox: mpsc::Sender<Vec<Message>>,
     forward: mpsc::Sender<Forwarded>,
     /// Ends the tasks that talk to it.
     stop: CancellationToken,
-}
-
-impl Peer {
-    /// Where it listens for peers, host and port.
-    pub(crate) fn address(&self) -> String {
-        self.address.read().expect(POISON).clone()
-    }
 }
 
 impl Peers {
@@ -77,14 +71,14 @@ impl Peers {
             }
             let mut known = self.known.write().expect(POISON);
             if let Some(peer) = known.get(&node) {
-                *peer.address.write().expect(POISON) = address;
+                peer.whereabouts.set(address);
                 continue;
             }
             let (outbox, messages) = mpsc::channel(OUTBOX_ROUNDS_MAX);
             let (forward, requests) = mpsc::channel(forward::WAITING_MAX);
             let stop = self.stop.child_token();
-            let address = RwLock::new(address);
-            let peer = Arc::new(Peer { node, address, outbox, forward, stop: stop.clone() });
+            let whereabouts = Whereabouts::new(address);
+            let peer = Arc::new(Peer { node, whereabouts, outbox, forward, stop: stop.clone() });
             known.insert(node, peer.clone());
             let link = Link {
                 peer,

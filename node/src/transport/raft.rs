@@ -13,7 +13,7 @@ use tonic::transport::Channel;
 use tracing::{debug, info};
 
 use super::peers::Link;
-use super::{MESSAGE_BYTES_MAX, RECONNECT_DELAY, connect};
+use super::{MESSAGE_BYTES_MAX, RECONNECT_DELAY};
 use crate::groups::mailbox::Input;
 
 /// Rounds gathered into one batch.
@@ -29,8 +29,8 @@ pub(crate) async fn carry(link: Link, mut outbox: mpsc::Receiver<Vec<Message>>) 
     let mut reports = link.board.reports();
     let mut connected_before = false;
     while !link.stop.is_cancelled() {
-        let address = link.peer.address();
-        match connect(&address).await {
+        let address = link.peer.whereabouts.address();
+        match link.peer.whereabouts.connect().await {
             Ok(channel) => {
                 info!(peer = %link.peer.node, %address, "connected to peer");
                 connected_before = true;

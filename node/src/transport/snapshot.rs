@@ -25,10 +25,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 use tracing::{info, warn};
 
+use super::MESSAGE_BYTES_MAX;
+use super::connecting::ConnectError;
 use super::pace::Pace;
 use super::peers::Peers;
 use super::raft::{unwire, wire};
-use super::{MESSAGE_BYTES_MAX, connect};
 use crate::groups::Groups;
 use crate::groups::board::Board;
 use crate::groups::mailbox::Input;
@@ -68,7 +69,7 @@ enum SendError {
     #[error("rewrite the message: {0}")]
     Message(String),
     #[error("connect")]
-    Connect(#[from] tonic::transport::Error),
+    Connect(#[from] ConnectError),
     #[error("the peer refused it: {}", .0.message())]
     Refused(#[from] Status),
     #[error("the peer took nothing for {} s", STALL_TIME.as_secs())]
@@ -133,7 +134,7 @@ impl SnapshotSender {
 
     async fn transfer(&self, node: NodeId, message: Message) -> Result<(), SendError> {
         let peer = self.peers.get(node).ok_or(SendError::UnknownPeer)?;
-        let channel = connect(&peer.address()).await?;
+        let channel = peer.whereabouts.connect().await?;
         let (read, frames) = mpsc::channel(FRAMES_MAX);
         let engine = self.engine.clone();
         let reading = tokio::task::spawn_blocking(move || read_state(&*engine, &message, &read));
