@@ -5,7 +5,7 @@ mod overview;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use flin_proto::admin::{Cluster, ListPartitionsResponse, Node};
+use flin_proto::admin::{Cluster, ListPartitionsResponse, Node, RecoverResponse};
 use flin_state::cluster::{Change, ClusterState};
 use flin_state::ids::{ClusterId, NodeId};
 use flin_state::log::Log;
@@ -18,6 +18,7 @@ use crate::groups::mailbox::Input;
 use crate::grpc::admin::{AdminError, Administration, Wishes};
 use crate::http::Health;
 use crate::metrics::RebalanceMetrics;
+use crate::recovery::Desk;
 use crate::router::Router;
 use overview::Overview;
 
@@ -30,6 +31,7 @@ pub(crate) struct Office {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) rebalance: RebalanceMetrics,
+    pub(crate) recovery: Arc<Desk>,
 }
 
 impl Health for Board {
@@ -99,6 +101,16 @@ impl Administration for Office {
             self.change(Change::SetRebalance { settings }).await?;
         }
         Ok(())
+    }
+
+    async fn recover(
+        &self,
+        cluster_id: ClusterId,
+        lost: BTreeSet<NodeId>,
+        accept: bool,
+    ) -> Result<RecoverResponse, AdminError> {
+        let state = self.state_of(cluster_id)?;
+        self.recovery.recover(&state, lost, accept).await
     }
 
     async fn step_down(&self, undo: bool) -> Result<u32, AdminError> {

@@ -2,7 +2,7 @@
 //!
 //! The operator (or `flin-node dev`) writes it. Every first member begins from the same file, so that all agree
 //! on the first configuration of every group before any of them has talked to another. To a node that joins
-//! later it says whom to ask.
+//! later it says whom to ask first; they may be gone by then.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

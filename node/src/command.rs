@@ -2,7 +2,9 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Args as _, Command, FromArgMatches as _};
 use tracing::error;
@@ -21,6 +23,9 @@ const EXIT_INTERNAL: u8 = 70;
 const EXIT_DATA: u8 = 78;
 /// The cluster let the node go: started again, it is a new one.
 const EXIT_RETIRED: u8 = 79;
+
+/// How long what is left of a node that has stopped may take to end.
+const LAST_TIME: Duration = Duration::from_secs(1);
 
 /// What `flin-node server --help` says at its end.
 const EXIT_CODES: &str = "\
@@ -172,11 +177,27 @@ fn serve(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = Settings::load(&gather(flags)?)?;
     init_tracing(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(server::run(settings)).map_err(|error| {
+    let ended = runtime.block_on(server::run(settings));
+    // Whatever of the node may still live ends here.
+    runtime.shutdown_timeout(LAST_TIME);
+    if matches!(ended, Err(ServerError::Recovering)) {
+        return Err(start_again().into());
+    }
+    ended.map_err(|error| {
         let failure = Failure { logged: true, ..Failure::from(error) };
         error!(exit_code = failure.code, reason = failure.words, "node ended");
         failure
     })
+}
+
+/// Becomes the program that this process began as; returns only why it could not.
+fn start_again() -> io::Error {
+    let mut arguments = std::env::args_os();
+    let mut again = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    again.args(arguments).exec()
 }
 
 /// The runtime has one thread: nodes end with the thread that started them, so it must be this one.

@@ -18,6 +18,7 @@ pub mod groups;
 pub mod grpc;
 pub mod http;
 pub mod metrics;
+pub(crate) mod recovery;
 pub mod router;
 pub mod server;
 pub mod settings;

@@ -1,9 +1,10 @@
-//! Ends the operator at the boundary between two steps, so that a test can see the next one go on from there.
+//! Ends the operator at boundaries between two steps, so that a test can see the next one go on from there.
 //! Off unless asked for by name.
 
-use std::collections::HashSet;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::process;
-use std::sync::{Mutex, PoisonError};
 
 use clap::ValueEnum;
 use tracing::error;
@@ -11,58 +12,88 @@ use tracing::error;
 /// With this code the operator ends at a failpoint.
 const EXIT_FAILPOINT: i32 = 86;
 
-/// A boundary between two steps.
+/// A boundary between two steps, in the order in which a cluster comes to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Boundary {
+    /// The cluster's birth was recorded, and nothing is made yet.
+    AfterBirth,
+    /// The Secret with the passwords was made.
+    AfterSecret,
+    /// The StatefulSet was made, and the status does not say so.
+    AfterCreate,
+    /// That the cluster is formed was recorded, and the nodes do not know.
+    AfterFormed,
+    /// The nodes were told that their cluster is formed.
+    AfterConfirm,
     /// The StatefulSet was made larger.
     AfterGrow,
+    /// The status says that nodes are to be emptied, and they do not know.
+    AfterDrainRecord,
     /// The nodes were told who is to be emptied.
     AfterDrainIntent,
+    /// The status says that members are to be removed, and they are members still.
+    AfterRemoveRecord,
     /// A member was removed, and its pod is still there.
     AfterRemove,
     /// The StatefulSet was made smaller.
     AfterShrink,
+    /// The nodes were told how to move replicas: during a rollout, to replace no node that is away.
+    AfterPace,
+    /// Pods are made from something else from now on, and the status does not say so.
+    AfterTemplate,
+    /// The status says whose turn it is to be restarted, and nothing was done to it.
+    AfterTurnRecord,
     /// A node was told to hand its leaderships over, and its pod is still there.
     AfterStepdown,
-    /// A pod was deleted.
+    /// A pod was deleted, and the status does not say so.
     AfterDeletePod,
 }
 
-/// The failpoint of this operator, if any.
+impl Boundary {
+    /// The name by which it is asked for.
+    fn name(self) -> String {
+        let value = self.to_possible_value().expect("no boundary is hidden");
+        value.get_name().to_owned()
+    }
+}
+
+/// The failpoints of this operator, if any.
 ///
-/// It takes effect once per change: only in a process that has seen the cluster at rest before. The process that
-/// goes on after it finds the change under way and passes the boundary.
+/// Each takes effect once: a file tells the process that goes on afterwards that it was there before.
 #[derive(Debug, Default)]
 pub struct Failpoint {
-    at: Option<Boundary>,
-    armed_for: Mutex<HashSet<(String, String)>>,
+    at: Vec<Boundary>,
+    memory: PathBuf,
 }
 
 impl Failpoint {
-    /// A failpoint at a boundary; `None`: nowhere.
+    /// Failpoints at these boundaries, remembered in a folder that outlives the process.
     #[must_use]
-    pub fn new(at: Option<Boundary>) -> Self {
-        Self { at, armed_for: Mutex::default() }
+    pub fn new(at: Vec<Boundary>, memory: Option<PathBuf>) -> Self {
+        Self { at, memory: memory.unwrap_or_default() }
     }
 
-    /// Notes that a cluster, by namespace and name, is at rest.
-    pub fn arm(&self, cluster: (String, String)) {
-        if self.at.is_some() {
-            self.armed_for.lock().unwrap_or_else(PoisonError::into_inner).insert(cluster);
-        }
-    }
-
-    /// Ends the process if this is the boundary and the failpoint is armed for the cluster.
-    pub fn reach(&self, boundary: Boundary, cluster: &(String, String)) {
-        if self.is_due(boundary, cluster) {
-            error!(?boundary, "ending at the failpoint");
+    /// Ends the process if it is to end at this boundary and never did.
+    pub fn reach(&self, boundary: Boundary) {
+        if self.is_due(boundary) {
+            error!(boundary = boundary.name(), "ending at the failpoint");
             process::exit(EXIT_FAILPOINT);
         }
     }
 
-    fn is_due(&self, boundary: Boundary, cluster: &(String, String)) -> bool {
-        let armed_for = self.armed_for.lock().unwrap_or_else(PoisonError::into_inner);
-        self.at == Some(boundary) && armed_for.contains(cluster)
+    fn is_due(&self, boundary: Boundary) -> bool {
+        if !self.at.contains(&boundary) {
+            return false;
+        }
+        match File::create_new(self.memory.join(boundary.name())) {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+            Err(error) => {
+                // Ending without a memory of it would be ending for ever.
+                error!(boundary = boundary.name(), %error, "passing the failpoint: it cannot be remembered");
+                false
+            }
+        }
     }
 }
 
@@ -71,34 +102,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failpoint_is_due_at_its_boundary_once_the_cluster_was_seen_at_rest() {
-        let demo = ("flin".to_owned(), "demo".to_owned());
-        let failpoint = Failpoint::new(Some(Boundary::AfterGrow));
-        assert!(!failpoint.is_due(Boundary::AfterGrow, &demo), "the change was under way before");
-        failpoint.arm(demo.clone());
-        assert!(failpoint.is_due(Boundary::AfterGrow, &demo));
-        assert!(!failpoint.is_due(Boundary::AfterShrink, &demo));
-        let none = Failpoint::default();
-        none.arm(demo.clone());
-        assert!(!none.is_due(Boundary::AfterGrow, &demo));
+    fn failpoint_takes_effect_once_also_for_the_process_after_it() {
+        let memory = tempfile::tempdir().expect("a folder");
+        let asked_for = || {
+            let at = vec![Boundary::AfterGrow, Boundary::AfterShrink];
+            Failpoint::new(at, Some(memory.path().to_owned()))
+        };
+        assert!(asked_for().is_due(Boundary::AfterGrow));
+        assert!(!asked_for().is_due(Boundary::AfterGrow), "it was there before");
+        assert!(asked_for().is_due(Boundary::AfterShrink), "it never was there");
+        assert!(!asked_for().is_due(Boundary::AfterRemove), "nobody asked for it");
+    }
+
+    #[test]
+    fn failpoint_that_cannot_be_remembered_is_passed() {
+        let nowhere = PathBuf::from("/nowhere/at/all");
+        let failpoint = Failpoint::new(vec![Boundary::AfterGrow], Some(nowhere));
+        assert!(!failpoint.is_due(Boundary::AfterGrow));
     }
 
     #[test]
     fn boundaries_are_named_as_documented() {
-        let names: Vec<_> = Boundary::value_variants()
-            .iter()
-            .filter_map(|boundary| Some(boundary.to_possible_value()?.get_name().to_owned()))
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "after-grow",
-                "after-drain-intent",
-                "after-remove",
-                "after-shrink",
-                "after-stepdown",
-                "after-delete-pod",
-            ]
-        );
+        let documented = include_str!("../../docs/OPERATOR.md").lines().filter_map(|line| {
+            let name = line.strip_prefix("| `after-")?.split('`').next()?;
+            Some(format!("after-{name}"))
+        });
+        let names = Boundary::value_variants().iter().map(|boundary| boundary.name());
+        assert_eq!(names.collect::<Vec<_>>(), documented.collect::<Vec<_>>());
     }
 }

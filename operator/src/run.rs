@@ -69,7 +69,7 @@ async fn work(
         defaults,
         Arc::clone(&metrics),
         settings.pod_name.clone(),
-        Failpoint::new(settings.failpoint),
+        Failpoint::new(settings.failpoint.clone(), settings.failpoint_memory.clone()),
     ));
     let scope = Scope {
         namespace: Some(settings.watch_namespace.clone()).filter(|name| !name.is_empty()),

@@ -48,9 +48,20 @@ pub struct Settings {
     #[arg(long, env = "FLIN_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// End the process once at this boundary between two steps. For tests.
-    #[arg(long, env = "FLIN_OPERATOR_FAILPOINT", value_enum, hide = true)]
-    pub failpoint: Option<Boundary>,
+    /// End the process at these boundaries between two steps, once at each. For tests.
+    #[arg(
+        long,
+        env = "FLIN_OPERATOR_FAILPOINT",
+        value_enum,
+        value_delimiter = ',',
+        hide = true,
+        requires = "failpoint_memory"
+    )]
+    pub failpoint: Vec<Boundary>,
+
+    /// Where it is remembered at which boundaries the process ended: a folder that outlives it.
+    #[arg(long, env = "FLIN_OPERATOR_FAILPOINT_MEMORY", hide = true)]
+    pub failpoint_memory: Option<std::path::PathBuf>,
 }
 
 /// The form of the log.

@@ -1,11 +1,11 @@
 //! The container images of Flin, made from the programs built here: no base image is pulled.
 //!
-//! An image is one program, the shared libraries it links and the few files the C library reads. It has
-//! no shell and no other user than an unprivileged one. `images/` holds Dockerfiles that do the same for
+//! An image is a program, the shared libraries it links and the few files the C library reads; that of a node
+//! also has `flin`, for people who look inside. It has no shell and no other user than an unprivileged one. `images/` holds Dockerfiles that do the same for
 //! someone with a registry.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -21,18 +21,23 @@ const USER: &str = "65532:65532";
 /// The label that says what an image was made from.
 const LABEL: &str = "flin.io/made-from";
 
+/// Where programs are in an image: on its search path.
+const PROGRAMS_DIR: &str = "/usr/local/bin";
+
 /// A program and how its image runs it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
     command: &'static [&'static str],
+    /// Other programs that the image has for `kubectl exec`.
+    beside: &'static [&'static str],
 }
 
 /// What `cargo xtask up` loads into the cluster.
 pub(crate) const PROGRAMS: [Program; 3] = [
-    Program { name: "flin-node", command: &["server"] },
-    Program { name: "flin-operator", command: &[] },
-    Program { name: "flin-e2e", command: &[] },
+    Program { name: "flin-node", command: &["server"], beside: &["flin"] },
+    Program { name: "flin-operator", command: &[], beside: &[] },
+    Program { name: "flin-e2e", command: &[], beside: &[] },
 ];
 
 impl Program {
@@ -49,23 +54,27 @@ pub(crate) fn ensure(workspace: &Workspace, step: &Step, program: Program) -> Re
     let config = Config {
         user: USER.to_owned(),
         cmd: program.command.iter().map(|&word| word.to_owned()).collect(),
-        ..Config::running(&[&format!("/usr/local/bin/{}", program.name)])
+        ..running(program.name)
     };
-    build(workspace, step, &workspace.binary(program.name), &program.image(workspace), config)
+    let names = std::iter::once(&program.name).chain(program.beside);
+    let binaries: Vec<_> = names.map(|name| workspace.binary(name)).collect();
+    build(workspace, step, &binaries, &program.image(workspace), config)
 }
 
-/// Makes an image of one program; `label` in Docker remembers what it was made from.
+/// Makes an image of programs; a label in Docker remembers what it was made from.
 pub(crate) fn build(
     workspace: &Workspace,
     step: &Step,
-    binary: &Path,
+    binaries: &[PathBuf],
     name: &str,
     config: Config,
 ) -> Result<String> {
-    let digest = run("sha256sum").arg(binary).output()?;
-    let digest = digest.split_whitespace().next().context("sha256sum said nothing")?;
-    let key = Key::default()
-        .add(digest)
+    let mut key = Key::default();
+    for binary in binaries {
+        let digest = run("sha256sum").arg(binary).output()?;
+        key = key.add(digest.split_whitespace().next().context("sha256sum said nothing")?);
+    }
+    let key = key
         .add(serde_json::to_vec(&config)?)
         .add(include_str!("images.rs"))
         .add(include_str!("archive.rs"))
@@ -86,7 +95,10 @@ pub(crate) fn build(
     let work = workspace.cache.join("images").join(name.replace(':', "-"));
     std::fs::remove_dir_all(&work).ok();
     let root = work.join("root");
-    fill(&root, binary)?;
+    furnish(&root)?;
+    for binary in binaries {
+        put(&root, binary)?;
+    }
     let layer = work.join("layer.tar");
     archive::layer(&root, &layer)?;
     let mut config = config;
@@ -102,29 +114,39 @@ pub(crate) fn build(
     Ok(key)
 }
 
-/// Everything that the program reads at run time, and nothing else.
-fn fill(root: &Path, binary: &Path) -> Result<()> {
-    let name = binary.file_name().context("a program has a name")?;
-    let place = root.join("usr/local/bin").join(name);
-    for folder in ["usr/local/bin", "etc", "tmp"] {
-        std::fs::create_dir_all(root.join(folder))?;
+/// What every program finds: a place for temporary files and what the C library reads.
+fn furnish(root: &Path) -> Result<()> {
+    let (etc, tmp) = (root.join("etc"), root.join("tmp"));
+    for folder in [&etc, &tmp, &inside(root, PROGRAMS_DIR)] {
+        std::fs::create_dir_all(folder)?;
     }
-    std::fs::set_permissions(root.join("tmp"), std::fs::Permissions::from_mode(0o1777))?;
+    std::fs::set_permissions(tmp, std::fs::Permissions::from_mode(0o1777))?;
+    std::fs::write(etc.join("passwd"), "root:x:0:0::/:/none\nflin:x:65532:65532::/:/none\n")?;
+    std::fs::write(etc.join("group"), "root:x:0:\nflin:x:65532:\n")?;
+    std::fs::write(etc.join("nsswitch.conf"), "hosts: files dns\n")?;
+    Ok(())
+}
+
+/// A program with the libraries that it links.
+fn put(root: &Path, binary: &Path) -> Result<()> {
+    let name = binary.file_name().context("a program has a name")?;
+    let place = inside(root, PROGRAMS_DIR).join(name);
     // Names of functions stay for backtraces; line tables would be most of the image.
     run("strip").args(["--strip-debug", "-o"]).arg(&place).arg(binary).quiet()?;
     std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o755))?;
     // A static program makes ldd fail, and needs nothing.
     let linked = run("ldd").arg(binary).output().unwrap_or_default();
     for library in libraries(&linked) {
-        let copy = root.join(library.trim_start_matches('/'));
+        let copy = inside(root, &library);
         std::fs::create_dir_all(copy.parent().context("a library has a folder")?)?;
         std::fs::copy(&library, &copy).with_context(|| format!("copy {library}"))?;
     }
-    let etc = root.join("etc");
-    std::fs::write(etc.join("passwd"), "root:x:0:0::/:/none\nflin:x:65532:65532::/:/none\n")?;
-    std::fs::write(etc.join("group"), "root:x:0:\nflin:x:65532:\n")?;
-    std::fs::write(etc.join("nsswitch.conf"), "hosts: files dns\n")?;
     Ok(())
+}
+
+/// Where an absolute path of the image is made.
+fn inside(root: &Path, path: &str) -> PathBuf {
+    root.join(path.trim_start_matches('/'))
 }
 
 /// The files that `ldd` names, in its words: `libm.so.6 => /lib/libm.so.6 (0x..)`, `/lib64/ld.so (0x..)`.
@@ -145,7 +167,11 @@ pub(crate) fn libraries(ldd: &str) -> Vec<String> {
 
 /// How the image of another project's program runs it.
 pub(crate) fn peer_config(program: &str) -> Config {
-    Config { user: USER.to_owned(), ..Config::running(&[&format!("/usr/local/bin/{program}")]) }
+    Config { user: USER.to_owned(), ..running(program) }
+}
+
+fn running(program: &str) -> Config {
+    Config::running(&[&format!("{PROGRAMS_DIR}/{program}")])
 }
 
 /// Removes the images made here from Docker.
@@ -173,6 +199,37 @@ pub(crate) fn all_tags(name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_of_an_image_are_on_its_search_path() {
+        let path = running("flin")
+            .env
+            .into_iter()
+            .find_map(|variable| variable.strip_prefix("PATH=").map(str::to_owned));
+        let path = path.unwrap();
+        assert!(path.split(':').any(|folder| folder == PROGRAMS_DIR), "{path}");
+    }
+
+    #[test]
+    fn every_program_of_an_image_is_executable_and_finds_its_libraries() {
+        let root = std::env::temp_dir().join(format!("flin-images-{}", std::process::id()));
+        furnish(&root).unwrap();
+        // Linked like ours: of a program that every machine with a shell has.
+        put(&root, Path::new("/bin/sh")).unwrap();
+        let mode = root.join("usr/local/bin/sh").metadata().unwrap().permissions().mode();
+        let linked = libraries(&run("ldd").arg("/bin/sh").output().unwrap_or_default());
+        let missing: Vec<_> =
+            linked.iter().filter(|library| !inside(&root, library).is_file()).collect();
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(mode & 0o777, 0o755);
+        assert_eq!(missing, Vec::<&String>::new());
+    }
+
+    #[test]
+    fn node_image_has_the_command_line_tool() {
+        let node = PROGRAMS.iter().find(|program| program.name == "flin-node").unwrap();
+        assert_eq!(node.beside, ["flin"]);
+    }
 
     #[test]
     fn libraries_are_read_from_what_ldd_says() {

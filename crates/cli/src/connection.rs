@@ -1,14 +1,14 @@
 //! The way to a node: its address, the password, and a deadline on every call.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use flin_proto::admin::admin_client::AdminClient;
 use flin_proto::admin::{
-    Cluster, ConfigureRequest, GetClusterRequest, ListPartitionsRequest, Partition,
-    SetDrainingRequest,
+    Cluster, ConfigureRequest, GetClusterRequest, ListPartitionsRequest, Partition, RecoverRequest,
+    RecoverResponse, SetDrainingRequest,
 };
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
@@ -25,8 +25,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// The largest answer: 1,024 partitions and 1,000 members take far less.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
-/// Whom to ask.
-#[derive(Clone, Debug, Args)]
+/// The file with the password in the environment of a node, where this program runs beside it.
+const NODES_PASSWORD_FILE: &str = "FLIN_CLIENT_PASSWORD_FILE";
+
+/// Whom to ask, and with which password.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
 pub(crate) struct Whom {
     /// The gRPC port of any node
     #[arg(
@@ -37,7 +40,8 @@ pub(crate) struct Whom {
         default_value = "127.0.0.1:6381"
     )]
     address: String,
-    /// A file that holds the client password; else FLIN_PASSWORD or REDISCLI_AUTH are asked
+    /// A file that holds the client password; else the password in FLIN_PASSWORD or REDISCLI_AUTH, or in the
+    /// file that FLIN_CLIENT_PASSWORD_FILE names
     #[arg(long, global = true, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
@@ -107,6 +111,15 @@ impl Connection {
         answer.map(|_| ()).map_err(|status| self.failure(&status))
     }
 
+    /// Does the next step of a recovery, or only tells what is left.
+    pub(crate) async fn recover(
+        &mut self,
+        request: RecoverRequest,
+    ) -> Result<RecoverResponse, Failure> {
+        let answer = self.admin.recover(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| self.failure(&status))
+    }
+
     fn failure(&self, status: &Status) -> Failure {
         Failure::of(status, &self.address)
     }
@@ -122,27 +135,32 @@ fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT).tcp_nodelay(true))
 }
 
-/// The proof to send: of the file, or of the first of two variables that is set and not empty.
+/// The proof to send: of the file that was given; else of the first of two variables; else of the file that a
+/// third one names, as it does in the pods of a cluster. A variable that is empty is none.
 fn proof(
     whom: &Whom,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<MetadataValue<Ascii>>, Failure> {
+    let filled = |name| variable(name).filter(|text| !text.is_empty());
     if let Some(path) = &whom.password_file {
-        let wrong = |words: String| Failure::PasswordFile { path: path.clone(), words };
-        let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-        return match text.trim() {
-            "" => Err(wrong("it is empty".into())),
-            password => bearer(password)
-                .map(Some)
-                .ok_or_else(|| wrong("it holds a character that is not visible ASCII".into())),
-        };
+        return proof_of_file(path).map(Some);
     }
     for name in ["FLIN_PASSWORD", "REDISCLI_AUTH"] {
-        if let Some(password) = variable(name).filter(|text| !text.is_empty()) {
+        if let Some(password) = filled(name) {
             return bearer(&password).map(Some).ok_or(Failure::PasswordCharacters(name));
         }
     }
-    Ok(None)
+    filled(NODES_PASSWORD_FILE).map(|path| proof_of_file(Path::new(&path))).transpose()
+}
+
+fn proof_of_file(path: &Path) -> Result<MetadataValue<Ascii>, Failure> {
+    let wrong = |words: String| Failure::PasswordFile { path: path.to_owned(), words };
+    let text = fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    match text.trim() {
+        "" => Err(wrong("it is empty".into())),
+        password => bearer(password)
+            .ok_or_else(|| wrong("it holds a character that is not visible ASCII".into())),
+    }
 }
 
 fn bearer(password: &str) -> Option<MetadataValue<Ascii>> {
@@ -157,8 +175,14 @@ fn bearer(password: &str) -> Option<MetadataValue<Ascii>> {
 mod tests {
     use super::*;
 
+    impl Whom {
+        pub(crate) fn of(address: &str, password_file: Option<PathBuf>) -> Whom {
+            Whom { address: address.into(), password_file }
+        }
+    }
+
     fn whom(password_file: Option<PathBuf>) -> Whom {
-        Whom { address: "127.0.0.1:6381".into(), password_file }
+        Whom::of("127.0.0.1:6381", password_file)
     }
 
     fn sent(whom: &Whom, variables: &[(&str, &str)]) -> Result<Option<String>, u8> {
@@ -191,6 +215,25 @@ mod tests {
     }
 
     #[test]
+    fn beside_a_node_its_password_file_is_used_when_nothing_else_is_said() {
+        let [file, other] = ["node", "given"].map(|name| {
+            std::env::temp_dir().join(format!("flin-cli-{name}-password-{}", std::process::id()))
+        });
+        fs::write(&file, "of-the-node\n").unwrap();
+        fs::write(&other, "given\n").unwrap();
+        let beside = ("FLIN_CLIENT_PASSWORD_FILE", file.to_str().unwrap());
+        let redis = ("REDISCLI_AUTH", "redis");
+        assert_eq!(sent(&whom(None), &[beside]), Ok(Some("Bearer of-the-node".into())));
+        assert_eq!(sent(&whom(None), &[beside, redis]), Ok(Some("Bearer redis".into())));
+        assert_eq!(sent(&whom(Some(other.clone())), &[beside]), Ok(Some("Bearer given".into())));
+        assert_eq!(sent(&whom(None), &[("FLIN_CLIENT_PASSWORD_FILE", "")]), Ok(None));
+        fs::remove_file(&file).unwrap();
+        assert_eq!(sent(&whom(None), &[beside]), Err(2));
+        assert_eq!(sent(&whom(None), &[beside, redis]), Ok(Some("Bearer redis".into())));
+        fs::remove_file(&other).unwrap();
+    }
+
+    #[test]
     fn address_needs_host_and_port() {
         for address in ["127.0.0.1:6381", "node-0.flin:6381", "[::1]:6381"] {
             assert!(endpoint(address).is_ok(), "{address}");
@@ -205,7 +248,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         drop(listener);
-        let whom = Whom { address: address.clone(), password_file: None };
+        let whom = Whom::of(&address, None);
         let Err(failure) = Connection::open(&whom).await else { panic!("nobody listens there") };
         assert_eq!(failure.exit_code(), 1);
         let text = failure.to_string();

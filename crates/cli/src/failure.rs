@@ -79,6 +79,15 @@ pub(crate) enum Failure {
     /// It contradicts what is.
     #[error("refused: {0}")]
     Refused(String),
+    /// What cannot be taken back was not asked for in full.
+    #[error(
+        "refused: nothing is changed without your word\n\
+         if the disks of these nodes are lost for good, say --accept-data-loss"
+    )]
+    NoConsent,
+    /// A recovery did not come to its end.
+    #[error("{source}\nthe recovery is not at its end; say the same again once that is mended")]
+    NotRecovered { source: Box<Failure> },
     /// Somebody else wanted something else.
     #[error(
         "{node} is not being drained any more: somebody took it back\nsay `flin cluster drain` again if it still is to be empty"
@@ -112,6 +121,7 @@ impl Failure {
             | Failure::TryLater { .. }
             | Failure::Unexpected { .. }
             | Failure::LostSight { .. }
+            | Failure::NotRecovered { .. }
             | Failure::Output(_) => 1,
             Failure::Address(_)
             | Failure::Password { .. }
@@ -120,7 +130,7 @@ impl Failure {
             | Failure::Invalid(_)
             | Failure::UnknownNode { .. } => 2,
             Failure::Unhealthy(_) => 10,
-            Failure::Refused(_) | Failure::TakenBack { .. } => 11,
+            Failure::Refused(_) | Failure::NoConsent | Failure::TakenBack { .. } => 11,
         }
     }
 }

@@ -12,6 +12,7 @@ mod command;
 mod connection;
 mod failure;
 mod output;
+mod progress;
 mod units;
 
 use std::process::ExitCode;

@@ -6,6 +6,7 @@
 //! <data dir>/joining    the nonce under which a node without an identity asks to join its cluster
 //! <data dir>/retired    the node was removed from its cluster: the next process empties the directory
 //! <data dir>/cluster.json  the last known state of the cluster; the node writes it
+//! <data dir>/recovery.json  what the node is to do first at its next start; the node writes and removes it
 //! <data dir>/lock       locked while a process uses the directory
 //! <data dir>/log/       the shared log
 //! <data dir>/state/     the engine
@@ -28,6 +29,8 @@ const IDENTITY_UNFINISHED: &str = "identity.new";
 pub const FOUNDING: &str = "founding";
 /// The name of the file that keeps the last known state of the cluster.
 pub const CLUSTER: &str = "cluster.json";
+/// The name of the file with what a node is to do first at its next start, after others were lost for good.
+pub const RECOVERY: &str = "recovery.json";
 const JOINING: &str = "joining";
 const JOINING_UNFINISHED: &str = "joining.new";
 const RETIRED: &str = "retired";

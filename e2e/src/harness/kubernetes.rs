@@ -1,5 +1,7 @@
 //! The kind cluster, reached as a user reaches it: by its context in the kubeconfig.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Secret;
@@ -9,6 +11,9 @@ use serde_json::Value;
 
 use super::{DEMO, DEMO_NAMESPACE};
 
+/// How long nothing may be written in a time of rest, unless there is more time.
+const REST: Duration = Duration::from_secs(60);
+
 /// A client, and the image that our Jobs run.
 #[derive(Clone)]
 pub(crate) struct Kubernetes {
@@ -16,6 +21,8 @@ pub(crate) struct Kubernetes {
     pub(crate) image: String,
     /// Whether namespaces of failed scenarios stay.
     pub(crate) keep: bool,
+    /// How long nothing may be written in a time of rest.
+    pub(crate) rest: Duration,
 }
 
 impl Kubernetes {
@@ -30,7 +37,7 @@ impl Kubernetes {
         let config = Config::from_kubeconfig(&options).await.with_context(hint)?;
         let client = Client::try_from(config).with_context(hint)?;
         client.apiserver_version().await.with_context(hint)?;
-        Ok(Self { client, image, keep })
+        Ok(Self { client, image, keep, rest: REST })
     }
 
     /// The objects of one kind in a namespace.

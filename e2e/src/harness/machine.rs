@@ -148,6 +148,14 @@ impl Machine {
         Api::all(self.kubernetes.client.clone())
     }
 
+    /// Runs a shell script on the machine; it ends with the first command that fails.
+    ///
+    /// # Errors
+    /// When one fails.
+    pub(super) async fn run(&self, script: &str) -> Result<()> {
+        docker(&["exec", &self.name, "sh", "-ec", script]).await
+    }
+
     /// Whether a pod runs here.
     pub(crate) fn hosts(&self, pod: &Pod) -> bool {
         pod.spec.as_ref().and_then(|spec| spec.node_name.as_ref()) == Some(&self.name)

@@ -1,7 +1,10 @@
 //! What scenarios stand on: a client for the kind cluster, namespaces that come and go, conditions with a
-//! deadline and a story, FlinClusters, Jobs of our own image, ways to kill, and somebody who watches.
+//! deadline and a story, FlinClusters, Jobs of our own image, small disks, ways to kill, failpoints of the operator,
+//! and somebody who watches.
 
 mod condition;
+mod exec;
+mod failpoints;
 mod flincluster;
 mod job;
 mod kill;
@@ -10,10 +13,12 @@ mod machine;
 mod namespace;
 mod operator;
 mod rest;
+mod small_disk;
 mod story;
 mod watch;
 
 pub(crate) use condition::{Seen, await_condition};
+pub(crate) use failpoints::{Failpoints, with_failpoints};
 pub(crate) use flincluster::{FlinCluster, condition, flinclusters, small_spec, small_spec_with};
 pub(crate) use job::{Job, JobOptions, Output};
 pub(crate) use kubernetes::Kubernetes;
@@ -21,6 +26,7 @@ pub(crate) use machine::Machine;
 pub(crate) use namespace::{Space, await_all_removed, with_namespace};
 pub(crate) use operator::RESUMED;
 pub(crate) use rest::Rest;
+pub(crate) use small_disk::SmallDisks;
 pub(crate) use story::events_since;
 pub(crate) use watch::{Passed, Sight, View, Watch, WatchOptions};
 

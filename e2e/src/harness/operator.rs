@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::ListParams;
 use serde_json::Value;
 
@@ -31,19 +31,21 @@ pub(super) async fn lease(kubernetes: &Kubernetes) -> Result<Value> {
     Ok(lease)
 }
 
-/// Whether an operator works at this moment: the holder of a lease that was renewed lately is a pod that runs.
+/// The pod of the operator that works at this moment: one that runs and holds a lease that was renewed lately.
 ///
 /// # Errors
 /// When the API server does not answer.
-pub(super) async fn is_at_work(kubernetes: &Kubernetes) -> Result<bool> {
-    let Ok(lease) = lease(kubernetes).await else { return Ok(false) };
+pub(super) async fn at_work(kubernetes: &Kubernetes) -> Result<Option<Pod>> {
+    let Ok(lease) = lease(kubernetes).await else { return Ok(None) };
     let renewed = lease["renewTime"].as_str().and_then(|time| time.parse::<Timestamp>().ok());
     let age = renewed.map(|renewed| Timestamp::now().as_second() - renewed.as_second());
+    if age.is_none_or(|age| age > LEASE_SECONDS) {
+        return Ok(None);
+    }
     let holder = lease["holderIdentity"].as_str().unwrap_or_default();
     let pods = kubernetes.api::<Pod>(OPERATOR_NAMESPACE).list(&ListParams::default()).await?;
-    let mut running = pods.items.iter().filter(|pod| runs(pod));
-    let is_there = running.any(|pod| pod.metadata.name.as_deref() == Some(holder));
-    Ok(is_there && age.is_some_and(|age| age <= LEASE_SECONDS))
+    let mut running = pods.items.into_iter().filter(runs);
+    Ok(running.find(|pod| pod.metadata.name.as_deref() == Some(holder)))
 }
 
 impl Space {
@@ -66,7 +68,14 @@ impl Space {
     }
 }
 
+/// Whether what is in a pod runs, and does not wait to be started again.
 fn runs(pod: &Pod) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
+    let status = pod.status.as_ref();
+    let containers = status.and_then(|status| status.container_statuses.as_deref());
+    let is_up = |container: &ContainerStatus| {
+        container.state.as_ref().is_some_and(|state| state.running.is_some())
+    };
+    pod.metadata.deletion_timestamp.is_none()
+        && status.and_then(|status| status.phase.as_deref()) == Some("Running")
+        && containers.is_some_and(|containers| containers.iter().all(is_up))
 }

@@ -16,8 +16,6 @@ use super::operator;
 const SETTLED: Duration = Duration::from_secs(6);
 /// How long that may take to come about.
 const SETTLING: Duration = Duration::from_secs(90);
-/// How long nothing may be written.
-const REST: Duration = Duration::from_secs(60);
 /// The collections in which nothing may change, by their path after the namespace.
 const COLLECTIONS: [&str; 11] = [
     "apis/flin.io/v1alpha1/{ns}/flinclusters",
@@ -55,14 +53,15 @@ impl Rest {
         Ok(Self { kubernetes, namespaces, before, begin: Instant::now(), lease })
     }
 
-    /// Waits until it has lasted [`REST`] and says so.
+    /// Waits until it has lasted as long as it must and says so.
     ///
     /// # Errors
     /// When something was written meanwhile, or the lease was not.
     pub(crate) async fn end(self) -> Result<String> {
-        sleep_until(self.begin + REST).await;
+        let rest = self.kubernetes.rest;
+        sleep_until(self.begin + rest).await;
         let after = Versions::read(&self.kubernetes, &self.namespaces).await?;
-        let (changed, seconds) = (self.before.differences(&after), REST.as_secs());
+        let (changed, seconds) = (self.before.differences(&after), rest.as_secs());
         ensure!(changed.is_empty(), "written in {seconds} s of rest: {}", changed.join(", "));
         let renewed = operator::lease(&self.kubernetes).await?;
         ensure!(self.lease != renewed, "the operator's lease was not renewed: nobody leads");

@@ -1,4 +1,4 @@
-//! The demo cluster as `kubectl` shows it, and a minute in which nothing is written.
+//! The demo cluster as `kubectl` shows it, and a time of rest in which nothing is written.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
     scale_subresource(&demo, kubernetes).await.context("the scale subresource")?;
     objects(&demo).await?;
     pods(&demo).await?;
+    from_inside(&demo).await?;
     rest.end().await
 }
 
@@ -130,5 +131,13 @@ async fn pods(demo: &FlinCluster) -> Result<()> {
     machines.sort();
     machines.dedup();
     ensure!(machines.len() == 3, "three nodes share the machines {machines:?}");
+    Ok(())
+}
+
+/// `kubectl exec -n flin demo-0 -- flin cluster status`: address and password need not be said.
+async fn from_inside(demo: &FlinCluster) -> Result<()> {
+    let said = demo.flin(&["cluster", "status"]).await?;
+    let healthy = said.lines().any(|line| line.split_whitespace().eq(["Health", "healthy"]));
+    ensure!(healthy, "seen from inside it is not healthy:\n{said}");
     Ok(())
 }

@@ -8,6 +8,9 @@ mod durability;
 mod install;
 mod interrupted_install;
 mod invalid_specs;
+mod no_room;
+mod operator_steps;
+mod quorum_lost;
 mod recreate;
 mod replication_factor;
 mod rollout;
@@ -61,6 +64,16 @@ enum Tier {
     Long,
 }
 
+impl Tier {
+    /// How long nothing may be written in a time of rest.
+    fn rest(self) -> Duration {
+        match self {
+            Self::Default => Duration::from_secs(60),
+            Self::Long => Duration::from_secs(120),
+        }
+    }
+}
+
 /// A scenario.
 struct Scenario {
     name: &'static str,
@@ -70,7 +83,7 @@ struct Scenario {
 }
 
 /// All of them, in the order in which they run: the demo cluster first, while nothing else is going on.
-const SCENARIOS: [Scenario; 17] = [
+const SCENARIOS: [Scenario; 20] = [
     Scenario {
         name: "install",
         tier: Tier::Default,
@@ -126,6 +139,12 @@ const SCENARIOS: [Scenario; 17] = [
         run: |kubernetes| bad_scale::run(kubernetes).boxed_local(),
     },
     Scenario {
+        name: "no-room",
+        tier: Tier::Default,
+        about: "more replicas than the disks hold are refused with numbers; a node without a machine is awaited",
+        run: |kubernetes| no_room::run(kubernetes).boxed_local(),
+    },
+    Scenario {
         name: "rollout",
         tier: Tier::Default,
         about: "a change restarts one pod at a time under load; a bad image stops at the first",
@@ -134,7 +153,7 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "replication-factor",
         tier: Tier::Default,
-        about: "1 -> 3 -> 1 copies of each partition under load",
+        about: "1 -> 3 -> 1 replicas of each partition under load",
         run: |kubernetes| replication_factor::run(kubernetes).boxed_local(),
     },
     Scenario {
@@ -150,10 +169,22 @@ const SCENARIOS: [Scenario; 17] = [
         run: |kubernetes| recreate::run(kubernetes).boxed_local(),
     },
     Scenario {
+        name: "quorum-lost",
+        tier: Tier::Default,
+        about: "two of three volumes are lost: it stands still until told, goes on, and keeps every key",
+        run: |kubernetes| quorum_lost::run(kubernetes).boxed_local(),
+    },
+    Scenario {
         name: "interrupted-install",
         tier: Tier::Default,
         about: "an operator killed while installing leaves one whole cluster",
         run: |kubernetes| interrupted_install::run(kubernetes).boxed_local(),
+    },
+    Scenario {
+        name: "operator-steps",
+        tier: Tier::Long,
+        about: "the operator ends at every boundary between two of its steps; the next one goes on",
+        run: |kubernetes| operator_steps::run(kubernetes).boxed_local(),
     },
     Scenario {
         name: "control-plane-away",
@@ -170,7 +201,7 @@ const SCENARIOS: [Scenario; 17] = [
     Scenario {
         name: "worker-stopped",
         tier: Tier::Long,
-        about: "a machine is switched off: its copies are made anew elsewhere, and it comes back",
+        about: "a machine is switched off: its replicas are made anew elsewhere, and it comes back",
         run: |kubernetes| worker_stopped::run(kubernetes).boxed_local(),
     },
 ];
@@ -189,6 +220,7 @@ pub(crate) fn list() {
 /// When one failed, after all have run.
 pub(crate) async fn run(kubernetes: &Kubernetes, options: &Options) -> Result<()> {
     let begin = Instant::now();
+    let kubernetes = &Kubernetes { rest: options.tier.rest(), ..kubernetes.clone() };
     let chosen = chosen(&options.scenario, options.tier)?;
     let mut failed = Vec::new();
     for scenario in &chosen {

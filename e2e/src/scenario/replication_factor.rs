@@ -1,4 +1,4 @@
-//! More copies of each partition and fewer, under load.
+//! More replicas of each partition and fewer, under load.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ const NODES: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(150);
 
 pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
-    with_namespace(kubernetes, "e2e-copies", async |space| {
+    with_namespace(kubernetes, "e2e-replication-factor", async |space| {
         let spec = small_spec_with(json!({
             "replicas": NODES, "partitions": PARTITIONS, "replicationFactor": 1,
         }));
-        let cluster = FlinCluster::create_available(space, "copied", spec).await?;
+        let cluster = FlinCluster::create_available(space, "replicated", spec).await?;
         let options = TrialOptions::modest(KEYS, PARTITIONS);
         let ((), settled) = on_trial(&cluster, &options, async |trial| {
             change_to(trial, 3).await.context("1 -> 3")?;
@@ -31,13 +31,13 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
     .await
 }
 
-async fn change_to(trial: &Trial, copies: u32) -> Result<()> {
-    trial.cluster.change(json!({"replicationFactor": copies})).await?;
-    let what = format!("there are {copies} copies of each partition, and the status says so");
+async fn change_to(trial: &Trial, factor: u32) -> Result<()> {
+    trial.cluster.change(json!({"replicationFactor": factor})).await?;
+    let what = format!("there are {factor} replicas of each partition, and the status says so");
     let made = |sight: &Sight| {
         let is_made = sight.cluster().is_some_and(|cluster| {
             let held: u32 = cluster.members.iter().map(|member| member.replicas).sum();
-            cluster.replication_factor == copies && held == copies * PARTITIONS
+            cluster.replication_factor == factor && held == factor * PARTITIONS
         });
         is_made && sight.is_settled(NODES)
     };

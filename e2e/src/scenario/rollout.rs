@@ -47,11 +47,7 @@ async fn one_at_a_time(trial: &Trial) -> Result<Impact> {
     trial.cluster.change(json!({"config": {"logLevel": "warn"}})).await?;
     trial.view.until("the rollout begins", PATIENCE, |s| s.rollout_phase() == "Rolling").await?;
     trial.settled(NODES, PATIENCE).await?;
-    let pods = trial.view.pods();
-    ensure!(pods.uids.len() == NODES as usize, "there were other pods: {:?}", pods.uids);
-    let once = pods.uids.values().all(|uids| uids.len() == 2);
-    ensure!(once, "every pod is to be made anew once; uids by name: {:?}", pods.uids);
-    ensure!(pods.missing_max == 1, "{} pods were away at the same time", pods.missing_max);
+    trial.restarted_once(NODES)?;
     let passed = trial.view.passed_since(begin_us);
     let shown = passed.iter().any(|passed| passed.phase == "RollingOut");
     ensure!(shown, "the phase never was RollingOut: {passed:?}");

@@ -1,4 +1,4 @@
-//! More nodes and fewer under load, and a minute of rest at the end.
+//! More nodes and fewer under load, and a time of rest at the end.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A machine of the Kubernetes cluster is switched off with one of four nodes on it: after a while its copies are
-//! made anew on the others. Then it comes back.
+//! A machine of the Kubernetes cluster is switched off with one of four nodes on it: after a while its replicas
+//! are made anew on the others. Then it comes back.
 
 use std::time::Duration;
 
@@ -71,11 +71,11 @@ async fn off_and_on(trial: &Trial, victim: &Machine) -> Result<String> {
             is_lost && cluster.under_replicated == 0 && cluster.moving == 0
         })
     };
-    let what = format!("the copies of {name} are made anew elsewhere");
+    let what = format!("the replicas of {name} are made anew elsewhere");
     let sight = trial.view.until(&what, PATIENCE, made_anew).await?;
     let seconds = (unix_us() - stopped_us) / 1_000_000;
     ensure!(sight.is("Available", "True"), "it does not serve any more: {}", sight.words());
     victim.start().await?;
     trial.settled(NODES, PATIENCE).await.context("after the machine came back")?;
-    Ok(format!("{seconds} s after {} was off the copies of {name} were elsewhere", victim.name))
+    Ok(format!("{seconds} s after {} was off the replicas of {name} were elsewhere", victim.name))
 }

@@ -218,7 +218,7 @@ impl Facts {
             .map(|m| format!("{}#{} {} {}/{}", m.name, m.node_id, m.state, m.leaders, m.replicas))
             .collect();
         format!(
-            "{} silent, {} moving, {} left, {} moved, balanced {}, {} short of copies{}{}; {}",
+            "{} silent, {} moving, {} left, {} moved, balanced {}, {} short of replicas{}{}; {}",
             self.silent,
             cluster.moving,
             cluster.replicas_left,

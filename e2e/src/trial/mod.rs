@@ -160,6 +160,19 @@ impl Trial {
         .await?;
         Ok(Impact::of(&self.seconds.borrow(), from_us, to_us))
     }
+
+    /// Checks that each of the pods was made anew once since [`View::forget_pods`], and no two at the same time.
+    ///
+    /// # Errors
+    /// When it was otherwise.
+    pub(crate) fn restarted_once(&self, nodes: u32) -> Result<()> {
+        let pods = self.view.pods();
+        ensure!(pods.uids.len() == nodes as usize, "there were other pods: {:?}", pods.uids);
+        let once = pods.uids.values().all(|uids| uids.len() == 2);
+        ensure!(once, "every pod is to be made anew once; uids by name: {:?}", pods.uids);
+        ensure!(pods.missing_max == 1, "{} pods were away at the same time", pods.missing_max);
+        Ok(())
+    }
 }
 
 /// The verdict about a load in a few words.

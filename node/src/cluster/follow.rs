@@ -2,7 +2,8 @@
 //!
 //! A node watches one of those that replicate the meta group: every change arrives at once. But whom it takes for
 //! one is what it knew last, and after a long absence nobody of them may be there any more, or may know less than
-//! others do. So it also asks everybody it ever heard of, one after the other and at leisure, what they know.
+//! others do. So it also asks everybody it ever heard of, one after the other and at leisure, what they know; and by
+//! turns with them whoever its join address leads to now.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::debug;
 
+use super::contacts::look_up;
 use super::join::state_at;
 use super::meta_nodes;
 use crate::groups::board::Board;
@@ -28,12 +30,16 @@ const COMPARE_INTERVAL: Duration = Duration::from_secs(5);
 /// Keeps the board's meta state fresh until told to stop.
 pub(crate) async fn follow(
     genesis: Genesis,
+    join_address: Option<String>,
     board: Arc<Board>,
     peers: Arc<Peers>,
     stop: CancellationToken,
 ) {
     let work = async {
-        tokio::join!(watch_meta_nodes(&genesis, &board, &peers), compare(&genesis, &board, &peers))
+        tokio::join!(
+            watch_meta_nodes(&genesis, &board, &peers),
+            compare(&genesis, join_address.as_deref(), &board, &peers)
+        )
     };
     let _ = stop.run_until_cancelled(work).await;
 }
@@ -83,13 +89,18 @@ async fn watch(node: NodeId, board: &Board, peers: &Peers) -> Result<(), Status>
     Ok(())
 }
 
-/// Asks one address after the other for the state it knows.
-async fn compare(genesis: &Genesis, board: &Board, peers: &Peers) {
+/// Asks one address after the other for the state it knows: one of those heard of, then one of those that the join
+/// address leads to, so that many who are gone do not keep it long from the few who are there. What it asks of
+/// itself is nothing new.
+async fn compare(genesis: &Genesis, join_address: Option<&str>, board: &Board, peers: &Peers) {
+    let lists = 1 + usize::from(join_address.is_some());
     for turn in 0_usize.. {
-        let known = board.view().cluster.clone();
-        let addresses = addresses(genesis, known.as_deref(), board.node());
+        let addresses = match join_address {
+            Some(name) if turn % lists == 1 => found_at(name).await,
+            _ => addresses(genesis, board.view().cluster.as_deref(), board.node()),
+        };
         if !addresses.is_empty() {
-            let address = &addresses[turn % addresses.len()];
+            let address = &addresses[turn / lists % addresses.len()];
             match state_at(&peers.credentials, address).await {
                 Ok(Some(state)) => drop(board.set_cluster(Arc::new(state))),
                 Ok(None) => {}
@@ -100,6 +111,13 @@ async fn compare(genesis: &Genesis, board: &Board, peers: &Peers) {
         }
         tokio::time::sleep(COMPARE_INTERVAL).await;
     }
+}
+
+async fn found_at(name: &str) -> Vec<String> {
+    look_up(name).await.unwrap_or_else(|error| {
+        debug!(name, %error, "the join address leads to nobody");
+        Vec::new()
+    })
 }
 
 /// Where members other than `own` are, and where first members were: a node with another id may be there now,

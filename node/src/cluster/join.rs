@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tonic::Status;
 use tracing::{info, warn};
 
+use super::contacts::{Contacts, Found};
 use crate::bootstrap::Bootstrap;
 use crate::settings::Settings;
 use crate::transport::MESSAGE_BYTES_MAX;
@@ -45,8 +46,8 @@ pub enum JoinError {
     },
     /// There is nobody to ask.
     #[error(
-        "{name} has an empty data directory, and the bootstrap file names nobody else to join; restore its \
-         volume"
+        "{name} has an empty data directory, and neither the bootstrap file nor join_address names anybody \
+         else to join; restore its volume, or set join_address if the cluster has other nodes"
     )]
     NobodyToAsk {
         /// The node's name.
@@ -61,8 +62,7 @@ pub(crate) struct Applicant {
     peer_address: String,
     client_address: String,
     zone: String,
-    /// Where other nodes listen for peers, host and port.
-    addresses: Vec<String>,
+    contacts: Contacts,
 }
 
 /// What became of it.
@@ -87,18 +87,17 @@ impl Applicant {
         let (Some(peer_address), Some(client_address)) = (peer_address, client_address) else {
             return Err(JoinError::NoAddress { name, members: bootstrap.member_names() });
         };
-        let mut addresses = bootstrap.other_addresses();
-        addresses.retain(|address| *address != peer_address);
-        if addresses.is_empty() {
+        let contacts = Contacts::new(settings, bootstrap).without(&peer_address);
+        if contacts.is_nobody() {
             return Err(JoinError::NobodyToAsk { name });
         }
         let zone = settings.zone.clone();
         let zone = zone.or_else(|| namesake.map(|m| m.zone.clone())).unwrap_or_default();
-        Ok(Applicant { name, peer_address, client_address, zone, addresses })
+        Ok(Applicant { name, peer_address, client_address, zone, contacts })
     }
 
     /// Asks one node after the other to be made a member under `nonce`, which is on disk already, until one
-    /// consents; for ever if need be.
+    /// consents; for ever if need be. Whom there is to ask is looked up anew each time round.
     pub(crate) async fn join(&self, credentials: &Credentials, nonce: &str) -> Joined {
         let request = JoinRequest {
             nonce: nonce.to_owned(),
@@ -108,12 +107,13 @@ impl Applicant {
             zone: self.zone.clone(),
             probe: false,
         };
-        info!(name = self.name, nonce, asking = ?self.addresses, "joining the cluster");
+        info!(name = self.name, nonce, asking = ?self.contacts, "joining the cluster");
         let mut complained = Instant::now();
         let mut pause = PAUSE_MIN;
         loop {
-            let mut refusals = Vec::new();
-            for address in &self.addresses {
+            let Found { addresses, obstacle } = self.contacts.find().await;
+            let mut refusals: Vec<String> = obstacle.into_iter().collect();
+            for address in &addresses {
                 let answer = ask(credentials, address, request.clone(), ANSWER_TIME).await;
                 match answer.and_then(Joined::from_answer) {
                     Ok(joined) => {
@@ -122,15 +122,21 @@ impl Applicant {
                     }
                     Err(status) => refusals.push(format!("{address}: {}", status.message())),
                 }
-                if complained.elapsed() >= COMPLAINT_INTERVAL {
-                    complained = Instant::now();
-                    let reasons = refusals.join("; ");
-                    warn!(reasons, "cannot join the cluster yet; asking again until it works");
-                }
+                complain(&refusals, &mut complained);
             }
+            complain(&refusals, &mut complained);
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+}
+
+/// Says what keeps the node from joining, unless it was said a moment ago.
+fn complain(refusals: &[String], last: &mut Instant) {
+    if last.elapsed() >= COMPLAINT_INTERVAL {
+        *last = Instant::now();
+        let reasons = refusals.join("; ");
+        warn!(reasons, "cannot join the cluster yet; asking again until it works");
     }
 }
 
@@ -146,8 +152,12 @@ impl Joined {
     }
 }
 
-/// Whether any node at `addresses` says that the cluster is formed. One that does not answer says nothing.
-pub(crate) async fn is_formed(credentials: &Credentials, addresses: &[String]) -> bool {
+/// Whether any of `contacts` says that the cluster is formed. One that is not found or does not answer says nothing.
+pub(crate) async fn is_formed(credentials: &Credentials, contacts: &Contacts) -> bool {
+    let Found { addresses, obstacle } = contacts.find().await;
+    if let Some(obstacle) = obstacle {
+        info!(obstacle, "the join address leads to nobody yet");
+    }
     let probes = addresses.iter().map(|address| probe(credentials, address));
     join_all(probes).await.into_iter().any(|answer| answer.is_ok_and(|answer| answer.formed))
 }
@@ -242,12 +252,16 @@ mod tests {
         Settings::load(&given).unwrap()
     }
 
-    #[test]
-    fn first_member_without_its_disk_joins_where_the_bootstrap_file_says_it_is() {
+    async fn asked(applicant: &Applicant) -> Vec<String> {
+        applicant.contacts.find().await.addresses
+    }
+
+    #[tokio::test]
+    async fn first_member_without_its_disk_joins_where_the_bootstrap_file_says_it_is() {
         let applicant = Applicant::new(&settings(&[]), &bootstrap(Some(2), 3)).unwrap();
         assert_eq!(applicant.peer_address, "n2:6383");
         assert_eq!((applicant.client_address.as_str(), applicant.zone.as_str()), ("n2:6384", "z"));
-        assert_eq!(applicant.addresses, ["n1:6383", "n3:6383"]);
+        assert_eq!(asked(&applicant).await, ["n1:6383", "n3:6383"]);
     }
 
     #[test]
@@ -258,21 +272,45 @@ mod tests {
         assert_eq!((applicant.client_address.as_str(), applicant.zone.as_str()), ("n2:6384", "y"));
     }
 
-    #[test]
-    fn later_node_must_say_where_it_is() {
+    #[tokio::test]
+    async fn later_node_must_say_where_it_is() {
         let one = [("advertised_peer_address", "here:1")];
         let error = Applicant::new(&settings(&one), &bootstrap(None, 3)).unwrap_err().to_string();
         assert!(error.contains("set advertised_peer_address and"), "{error}");
         assert!(error.contains("n1, n2, n3"), "{error}");
         let both = [one[0], ("advertised_client_address", "here:2")];
         let applicant = Applicant::new(&settings(&both), &bootstrap(None, 3)).unwrap();
-        assert_eq!(applicant.addresses.len(), 3);
+        assert_eq!(asked(&applicant).await.len(), 3);
     }
 
     #[test]
     fn only_member_without_its_disk_has_nobody_to_ask() {
         let error = Applicant::new(&settings(&[]), &bootstrap(Some(1), 1)).unwrap_err();
         assert!(matches!(error, JoinError::NobodyToAsk { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn only_member_without_its_disk_asks_whoever_the_join_address_leads_to() {
+        let settings = settings(&[("join_address", "127.0.0.1:7002")]);
+        let applicant = Applicant::new(&settings, &bootstrap(Some(1), 1)).unwrap();
+        assert_eq!(asked(&applicant).await, ["127.0.0.1:7002"]);
+        assert_eq!(applicant.peer_address, "n1:6383");
+    }
+
+    #[test]
+    fn join_address_that_is_the_nodes_own_is_nobody() {
+        let settings = settings(&[("join_address", "n1:6383")]);
+        let error = Applicant::new(&settings, &bootstrap(Some(1), 1)).unwrap_err();
+        assert!(matches!(error, JoinError::NobodyToAsk { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn name_that_leads_to_nobody_keeps_nobody_from_founding() {
+        // `.invalid` never resolves.
+        let settings = settings(&[("join_address", "nodes.invalid:6383")]);
+        let contacts = Contacts::new(&settings, &bootstrap(Some(1), 1));
+        let stranger = Credentials::of_stranger(ClusterId(7), None);
+        assert!(!is_formed(&stranger, &contacts).await);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! finds itself to be a member no longer ends.
 
 mod cache;
+mod contacts;
 mod describe;
 mod follow;
 mod join;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub(crate) use cache::{load as load_cached, store as store_cached};
+pub(crate) use contacts::Contacts;
 pub(crate) use describe::{Description, describe};
 pub(crate) use follow::follow;
 pub use join::JoinError;

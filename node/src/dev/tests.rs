@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flin_proto::admin::{Cluster, ListPartitionsResponse, Node, Partition};
+use flin_proto::admin::{Cluster, ListPartitionsResponse, Node, Partition, RecoverResponse};
 use flin_state::ids::{ClusterId, NodeId};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -69,6 +69,15 @@ impl Administration for Led {
 
     async fn configure(&self, _: ClusterId, _: Wishes) -> Result<(), AdminError> {
         Err(AdminError::Refused("nothing moves here".into()))
+    }
+
+    async fn recover(
+        &self,
+        _: ClusterId,
+        _: BTreeSet<NodeId>,
+        _: bool,
+    ) -> Result<RecoverResponse, AdminError> {
+        Err(AdminError::Refused("nothing is lost here".into()))
     }
 }
 

@@ -206,6 +206,15 @@ impl Applier {
         Ok(())
     }
 
+    /// Applies entries of a group that nobody waits for.
+    pub(super) fn apply_unheard(
+        &mut self,
+        group: GroupId,
+        entries: Vec<Entry>,
+    ) -> Result<(), Fatal> {
+        self.commit(BTreeMap::from([(group, Commits { entries, waiters: Vec::new() })]))
+    }
+
     fn publish(&self, cluster: &ClusterState) {
         let known = self.board.view().cluster.as_ref().map(|known| known.revision);
         if known.is_none_or(|revision| revision < cluster.revision) {

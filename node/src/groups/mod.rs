@@ -28,6 +28,7 @@ pub(crate) mod marks;
 pub(crate) mod metrics;
 mod moves;
 mod pending;
+pub(crate) mod replay;
 mod reporting;
 mod round;
 mod upkeep;

@@ -8,8 +8,8 @@ use flin_proto::admin::admin_server::Admin;
 use flin_proto::admin::{
     Cluster, ConfigureRequest, ConfigureResponse, ConfirmFormedRequest, ConfirmFormedResponse,
     GetClusterRequest, GetNodeRequest, ListPartitionsRequest, ListPartitionsResponse, Node,
-    RemoveMemberRequest, RemoveMemberResponse, SetDrainingRequest, SetDrainingResponse,
-    StepDownRequest, StepDownResponse,
+    RecoverRequest, RecoverResponse, RemoveMemberRequest, RemoveMemberResponse, SetDrainingRequest,
+    SetDrainingResponse, StepDownRequest, StepDownResponse,
 };
 use flin_state::cluster::{MOVES_MAX, RebalanceSettings};
 use flin_state::ids::{BadClusterId, ClusterId, NodeId};
@@ -92,6 +92,19 @@ pub trait Administration: Send + Sync + 'static {
         cluster_id: ClusterId,
         wishes: Wishes,
     ) -> impl Future<Output = Result<(), AdminError>> + Send;
+
+    /// Finds out what is left without `lost`, which never come back, and unless not `accept`ed does the next
+    /// step of going on with that.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] for another cluster's id, for a node named as lost that answers, and for one that
+    /// is not named and does not; [`AdminError::TryLater`] while something is still settling.
+    fn recover(
+        &self,
+        cluster_id: ClusterId,
+        lost: BTreeSet<NodeId>,
+        accept: bool,
+    ) -> impl Future<Output = Result<RecoverResponse, AdminError>> + Send;
 }
 
 /// `flin.admin.v1.Admin` over an [`Administration`].
@@ -182,6 +195,18 @@ impl<A: Administration> Admin for AdminService<A> {
         let cluster_id = parse_cluster_id(&request.cluster_id)?;
         self.administration.configure(cluster_id, parse_wishes(&request)?).await?;
         Ok(Response::new(ConfigureResponse {}))
+    }
+
+    async fn recover(
+        &self,
+        request: Request<RecoverRequest>,
+    ) -> Result<Response<RecoverResponse>, Status> {
+        let request = request.into_inner();
+        let cluster_id = parse_cluster_id(&request.cluster_id)?;
+        let lost = request.lost_node_ids.into_iter().map(parse_node_id);
+        let lost = lost.collect::<Result<BTreeSet<_>, _>>()?;
+        let accept = request.accept_data_loss;
+        Ok(Response::new(self.administration.recover(cluster_id, lost, accept).await?))
     }
 }
 

@@ -20,6 +20,7 @@ use tracing::info;
 use crate::bootstrap::Bootstrap;
 use crate::cluster::{Joined, load_cached, store_cached};
 use crate::groups::hosting::{Birth, HostError, establish};
+use crate::recovery::{EnactError, enact};
 use crate::settings::Settings;
 
 /// Why a node's data cannot be used. A restart does not help; the words say what does.
@@ -74,6 +75,9 @@ pub enum DataError {
     /// A group could not be established.
     #[error("establish the meta group")]
     Host(#[from] HostError),
+    /// A recovery that was ordered could not be carried out.
+    #[error("recover")]
+    Recovery(#[from] EnactError),
     /// The mark of an unfinished foundation, or what the node was told when it joined, could not be written.
     #[error("write {path}")]
     Mark {
@@ -207,6 +211,7 @@ impl Claim {
             found_meta(&*engine, &*log, bootstrap, node)?;
             unmark(&founding)?;
         }
+        enact(path, node, &engine, &log)?;
         let cluster_cache = path.join(CLUSTER);
         Ok(Data { directory: Arc::new(self.directory), engine, log, cluster_cache })
     }

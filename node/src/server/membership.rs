@@ -7,7 +7,7 @@ use super::ServerError;
 use super::data::{Claim, DataError};
 use super::readiness::Readiness;
 use crate::bootstrap::{Bootstrap, Phase};
-use crate::cluster::{Applicant, is_formed, random_nonce};
+use crate::cluster::{Applicant, Contacts, is_formed, random_nonce};
 use crate::settings::Settings;
 use crate::transport::handshake::Credentials;
 
@@ -49,7 +49,7 @@ pub(super) async fn settle(
     match beginning(claim.node(), claim.nonce.is_some(), bootstrap.phase, bootstrap.node_id) {
         Beginning::Known(node) => return Ok((claim, node)),
         Beginning::Found(node) => {
-            if !is_formed(&stranger, &bootstrap.other_addresses()).await {
+            if !is_formed(&stranger, &Contacts::new(settings, bootstrap)).await {
                 claim = off_reactor(move || claim.found(cluster, node).map(|()| claim)).await?;
                 return Ok((claim, node));
             }

@@ -34,6 +34,7 @@ use crate::groups::marks::Marks;
 use crate::groups::worker::{Fatal, Ground, Timing, Worker};
 use crate::groups::{Groups, upkeep};
 use crate::metrics::Metrics;
+use crate::recovery::Desk;
 use crate::router::Router;
 use crate::settings::Settings;
 use crate::transport::handshake::Credentials;
@@ -67,6 +68,9 @@ pub enum ServerError {
          anew elsewhere, then it is removed and starts anew as a new node"
     )]
     Replaced,
+    /// The node was ordered to go on with what is left of its groups, which it does when it starts again.
+    #[error("starting again to recover")]
+    Recovering,
     /// A port cannot be served.
     #[error("listen on {address} ({setting})")]
     Listen {
@@ -130,7 +134,10 @@ async fn run_within(
     let mut node = Node::start(rim, settings, bootstrap, id, data)?;
     let mut ports = ports::open(&node).await?;
     let ended = node.serve(&mut ports, &mut signals).await;
-    let orderly = matches!(ended, Ok(()) | Err(ServerError::Removed | ServerError::Replaced));
+    let orderly = matches!(
+        ended,
+        Ok(()) | Err(ServerError::Removed | ServerError::Replaced | ServerError::Recovering)
+    );
     node.stop(ports, orderly).await;
     ended
 }
@@ -165,6 +172,7 @@ struct Node {
     groups: Groups,
     peers: Arc<Peers>,
     router: Router,
+    recovery: Arc<Desk>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     data: Data,
@@ -260,6 +268,15 @@ impl Node {
             }
         }
         let router = Router::new(groups.clone(), board.clone(), peers.clone());
+        let recovery = Arc::new(Desk {
+            board: board.clone(),
+            peers: peers.clone(),
+            router: router.clone(),
+            engine: data.engine.clone(),
+            log: data.log.clone(),
+            directory: data.directory.path().to_owned(),
+            restart: CancellationToken::new(),
+        });
         let doors = CancellationToken::new();
         Ok(Node {
             settings,
@@ -268,6 +285,7 @@ impl Node {
             groups,
             peers,
             router,
+            recovery,
             clock,
             metrics,
             data,
@@ -304,6 +322,7 @@ impl Node {
                 Ok(())
             }
             Some(farewell) = farewell.recv() => Err(self.take_leave(farewell).await),
+            () = self.recovery.restart.cancelled() => Err(ServerError::Recovering),
             Some(fatal) = self.fatal.recv() => Err(fatal.into()),
             failed = upkeep => failed.map_err(ServerError::from),
             Some(port) = ports.ended() => Err(ServerError::Port(port)),
@@ -317,7 +336,8 @@ impl Node {
         let cache = self.data.cluster_cache.clone();
         let (groups, peers) = (self.groups.clone(), self.peers.clone());
         self.tasks.spawn(cluster::spread(board(), groups, peers, cache, farewells, stop()));
-        self.tasks.spawn(cluster::follow(genesis(), board(), self.peers.clone(), stop()));
+        let (join_address, peers) = (self.settings.join_address.clone(), self.peers.clone());
+        self.tasks.spawn(cluster::follow(genesis(), join_address, board(), peers, stop()));
         self.tasks.spawn(cluster::form(genesis(), self.groups.clone(), board(), stop()));
         let description = Description::of(&self.settings);
         self.tasks.spawn(cluster::describe(description, board(), self.router.clone(), stop()));

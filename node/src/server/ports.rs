@@ -88,6 +88,7 @@ pub(super) async fn open(node: &Node) -> Result<Ports, ServerError> {
         clock: node.clock.clone(),
         log: node.data.log.clone(),
         rebalance: node.metrics.rebalance.clone(),
+        recovery: node.recovery.clone(),
     });
     let options = GrpcOptions {
         password: settings.secrets.client_password.clone(),
@@ -161,6 +162,7 @@ fn serve_peers(node: &Node, listener: TcpListener) -> impl Future<Output = ()> +
         router: node.router.clone(),
         snapshots: Arc::new(SnapshotReceiver::new(node.data.engine.clone(), node.groups.clone())),
         clock: node.clock.clone(),
+        recovery: node.recovery.clone(),
         stop: node.stop.clone(),
         tasks: node.tasks.clone(),
     };

@@ -115,6 +115,10 @@ settings! {
     /// Where clients reach this node's `cluster_resp_address`. A node that is named in the bootstrap
     /// file finds it there if it is not set; any other needs it to join.
     advertised_client_address: Option<String> = Some(""), Kind::OptionalHostPort;
+    /// Where nodes of this cluster are found, whichever they are by now: the host may lead to many
+    /// addresses, this node's own among them, and each is asked. A node that must join asks there after the
+    /// first members. In Kubernetes it is the headless Service.
+    join_address: Option<String> = Some(""), Kind::OptionalHostPort;
     /// The failure zone that this node is in. The replicas of a partition are spread over zones as
     /// far as there are enough of them.
     zone: Option<String> = Some(""), Kind::OptionalText;

@@ -69,7 +69,7 @@ pub(super) async fn admit(
 }
 
 /// A meta state as it crosses the wire.
-pub(super) fn wire_state(state: &ClusterState) -> WireState {
+pub(crate) fn wire_state(state: &ClusterState) -> WireState {
     WireState { revision: state.revision, json: state.to_json().into() }
 }
 

@@ -10,7 +10,7 @@
 pub(crate) mod connecting;
 pub(crate) mod forward;
 pub(crate) mod handshake;
-mod joining;
+pub(crate) mod joining;
 mod pace;
 pub(crate) mod peers;
 pub(crate) mod raft;

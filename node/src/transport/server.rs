@@ -8,8 +8,8 @@ use flin_proto::peer::forward_result::Result as Outcome;
 use flin_proto::peer::peer_server::Peer;
 use flin_proto::peer::{
     ClusterState as WireState, ForwardBatch, ForwardRequest, ForwardResult, ForwardResults,
-    JoinRequest, JoinResponse, RaftBatch, RaftEnd, SnapshotFrame, SnapshotResult,
-    WatchClusterRequest,
+    GoOnAloneRequest, GoOnAloneResponse, JoinRequest, JoinResponse, RaftBatch, RaftEnd,
+    SnapshotFrame, SnapshotResult, SurveyRequest, SurveyResponse, WatchClusterRequest,
 };
 use flin_replica::Message;
 use flin_state::ids::{GroupId, NodeId};
@@ -32,6 +32,7 @@ use crate::front::requests::RequestError;
 use crate::groups::Groups;
 use crate::groups::board::Board;
 use crate::groups::mailbox::Input;
+use crate::recovery::Desk;
 use crate::router::Router;
 
 /// Forwarded requests of one peer being worked on; beyond it the stream is not read.
@@ -49,6 +50,7 @@ pub(crate) struct PeerService {
     pub(crate) router: Router,
     pub(crate) snapshots: Arc<SnapshotReceiver>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) recovery: Arc<Desk>,
     /// Ends the streams, which would outlive a graceful shutdown.
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
@@ -128,6 +130,23 @@ impl Peer for PeerService {
             joining::admit(&self.router, &self.board, request).await?
         };
         Ok(Response::new(answer))
+    }
+
+    async fn survey(
+        &self,
+        request: Request<SurveyRequest>,
+    ) -> Result<Response<SurveyResponse>, Status> {
+        self.credentials.check(request.metadata())?;
+        Ok(Response::new(self.recovery.survey().await?))
+    }
+
+    async fn go_on_alone(
+        &self,
+        request: Request<GoOnAloneRequest>,
+    ) -> Result<Response<GoOnAloneResponse>, Status> {
+        self.credentials.check(request.metadata())?;
+        self.recovery.take_order(&request.get_ref().order).await?;
+        Ok(Response::new(GoOnAloneResponse {}))
     }
 }
 

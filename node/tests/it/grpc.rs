@@ -12,7 +12,8 @@ use flin_node::settings::Secret;
 use flin_proto::admin::admin_client::AdminClient;
 use flin_proto::admin::{
     Cluster, ConfigureRequest, ConfirmFormedRequest, GetClusterRequest, ListPartitionsResponse,
-    Node, RebalanceSettings, RemoveMemberRequest, SetDrainingRequest, StepDownRequest,
+    Node, RebalanceSettings, RecoverRequest, RecoverResponse, RemoveMemberRequest,
+    SetDrainingRequest, StepDownRequest,
 };
 use flin_proto::keys::batch_request::{Write, write::Write as Body};
 use flin_proto::keys::batch_response::result::Result as Outcome;
@@ -96,6 +97,16 @@ impl Administration for Fake {
     async fn configure(&self, _: ClusterId, wishes: Wishes) -> Result<(), AdminError> {
         *self.wished.lock().unwrap() = wishes;
         Ok(())
+    }
+
+    async fn recover(
+        &self,
+        _: ClusterId,
+        lost: BTreeSet<NodeId>,
+        accept: bool,
+    ) -> Result<RecoverResponse, AdminError> {
+        let alone = lost.iter().map(|node| u32::try_from(node.0).unwrap()).collect();
+        Ok(RecoverResponse { alone, done: accept, ..Default::default() })
     }
 }
 
@@ -464,4 +475,24 @@ async fn health_says_what_readiness_says() {
     drop(changes);
     drop(health);
     door.close().await;
+}
+
+#[tokio::test]
+async fn a_recovery_needs_nodes_and_this_cluster() {
+    let door = Door::open().await;
+    let mut admin = door.admin();
+    let recover = |cluster: &str, lost: &[u64], accept_data_loss| RecoverRequest {
+        cluster_id: cluster.to_owned(),
+        lost_node_ids: lost.to_vec(),
+        accept_data_loss,
+    };
+    for (cluster, lost) in [("demo", &[1][..]), (&ClusterId(7).to_string(), &[0])] {
+        let status = admin.recover(recover(cluster, lost, true)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+    }
+    for accept in [false, true] {
+        let request = recover(&ClusterId(7).to_string(), &[3, 2], accept);
+        let answer = admin.recover(request).await.unwrap().into_inner();
+        assert_eq!((answer.alone, answer.done), (vec![2, 3], accept));
+    }
 }

@@ -1,5 +1,5 @@
-//! The headless Service that gives each pod a name in DNS. It names pods that are not ready too: nodes
-//! must find each other to become ready.
+//! The headless Service that gives each pod a name in DNS, and whose own name leads to all of them: nodes join
+//! there. It names pods that are not ready too: nodes must find each other to become ready.
 
 use flin_crds::names;
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};

@@ -139,6 +139,11 @@ fn environment(cluster: &ValidatedCluster) -> Vec<EnvVar> {
         &cluster.namespace,
         &cluster.cluster_domain,
     );
+    let nodes = names::headless_service(&cluster.name);
+    // The dot ends the name: with fewer than five dots inside it would be tried in every search domain first,
+    // which may take longer than a node waits.
+    let domain = cluster.cluster_domain.trim_end_matches('.');
+    let nodes = format!("{nodes}.{}.svc.{domain}.", cluster.namespace);
     let (client, peer) = (names::SECRET_CLIENT_PASSWORD, names::SECRET_PEER_SECRET);
     vec![
         field("FLIN_NODE_NAME", "metadata.name"),
@@ -146,6 +151,8 @@ fn environment(cluster: &ValidatedCluster) -> Vec<EnvVar> {
         field("FLIN_ZONE", "metadata.labels['topology.kubernetes.io/zone']"),
         text("FLIN_ADVERTISED_PEER_ADDRESS", format!("{host}:{}", names::PORT_PEER)),
         text("FLIN_ADVERTISED_CLIENT_ADDRESS", format!("{host}:{}", names::PORT_CLUSTER)),
+        // Whoever founded the cluster may be gone; this leads to the nodes that there are, ready or not.
+        text("FLIN_JOIN_ADDRESS", format!("{nodes}:{}", names::PORT_PEER)),
         text("FLIN_CONFIG_FILE", format!("{DIRECTORY_CONFIG}/{}", config::FILE)),
         text("FLIN_DATA_DIR", DIRECTORY_DATA.to_owned()),
         text("FLIN_BOOTSTRAP_FILE", format!("{DIRECTORY_BOOTSTRAP}/{}", bootstrap_config::FILE)),

@@ -1,8 +1,10 @@
 //! Carries out what a plan wants done beyond the objects: orders to the nodes, and the restart of one of them.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
-use flin_crds::RolloutStep;
+use flin_crds::{FlinClusterStatus, RolloutStep, ScalePhase, names};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
@@ -14,7 +16,7 @@ use crate::failpoint::Boundary;
 use crate::nodes::{MemberState, Order, Password, Report};
 use crate::observe::{Observed, address};
 use crate::plan::{Act, Refusal, Settle, Target};
-use crate::validate::ValidatedCluster;
+use crate::validate::{Recorded, ValidatedCluster};
 
 /// How long a node may take to hand its leaderships over. What it still leads then finds a new leader by
 /// itself once it is gone, as after a crash.
@@ -50,7 +52,7 @@ pub(super) async fn orders(
         match told {
             Ok(()) => {
                 info!(%cluster_id, ?order, "the nodes agreed");
-                reach(context, cluster, order);
+                reach(context, order);
                 note_effect(order, report);
             }
             Err(error) => {
@@ -71,17 +73,14 @@ pub(super) async fn orders(
     if failed { Obeyed::Nothing } else { Obeyed::All }
 }
 
-fn reach(context: &Context, cluster: &ValidatedCluster, order: &Order) {
+fn reach(context: &Context, order: &Order) {
     let boundary = match order {
         Order::SetDraining(_) => Boundary::AfterDrainIntent,
         Order::RemoveMember(_) => Boundary::AfterRemove,
-        Order::SetReplicationFactor(_) | Order::SetRebalance(_) => return,
+        Order::SetRebalance(_) => Boundary::AfterPace,
+        Order::SetReplicationFactor(_) => return,
     };
-    context.failpoint.reach(boundary, &key(cluster));
-}
-
-fn key(cluster: &ValidatedCluster) -> (String, String) {
-    (cluster.namespace.clone(), cluster.name.clone())
+    context.failpoint.reach(boundary);
 }
 
 /// What an order changes about a report from before it.
@@ -110,23 +109,47 @@ fn note_effect(order: &Order, report: &mut Report) {
     }
 }
 
-/// Notes that the StatefulSet was made larger or smaller, where it was.
-pub(super) fn resized(
+/// Notes what was done to the StatefulSet, where anything was.
+pub(super) fn applied(
     context: &Context,
-    cluster: &ValidatedCluster,
-    settle: &Settle,
-    observed: &Observed,
+    wanted: Option<&StatefulSet>,
+    before: Option<&StatefulSet>,
 ) {
-    let before = observed.statefulset.as_ref().and_then(|set| set.spec.replicas);
-    let before = before.and_then(|replicas| u32::try_from(replicas).ok());
-    match before.map(|before| settle.scale.replicas.cmp(&before)) {
-        Some(std::cmp::Ordering::Greater) => {
-            context.failpoint.reach(Boundary::AfterGrow, &key(cluster));
+    let Some(wanted) = wanted else { return };
+    let Some(before) = before else {
+        context.failpoint.reach(Boundary::AfterCreate);
+        return;
+    };
+    match wanted.spec.replicas.cmp(&before.spec.replicas) {
+        Ordering::Greater => context.failpoint.reach(Boundary::AfterGrow),
+        Ordering::Less => context.failpoint.reach(Boundary::AfterShrink),
+        Ordering::Equal => {}
+    }
+    if revision(wanted) != revision(before) {
+        context.failpoint.reach(Boundary::AfterTemplate);
+    }
+}
+
+/// What new pods are made from.
+fn revision(set: &StatefulSet) -> Option<&String> {
+    set.spec.template.metadata.as_ref()?.annotations.as_ref()?.get(names::ANNOTATION_REVISION)
+}
+
+/// The boundary behind a status that is the first to say what is to be done to nodes.
+pub(super) fn intent(before: &Recorded, status: &FlinClusterStatus) -> Option<Boundary> {
+    let phase = status.scale.as_ref().map(|scale| scale.phase);
+    let step = status.rollout.as_ref().and_then(|rollout| rollout.step);
+    match (phase, step) {
+        (Some(ScalePhase::Draining), _) if before.scale.phase != ScalePhase::Draining => {
+            Some(Boundary::AfterDrainRecord)
         }
-        Some(std::cmp::Ordering::Less) => {
-            context.failpoint.reach(Boundary::AfterShrink, &key(cluster));
+        (Some(ScalePhase::Removing), _) if before.scale.phase != ScalePhase::Removing => {
+            Some(Boundary::AfterRemoveRecord)
         }
-        _ => {}
+        (_, Some(RolloutStep::HandingOver)) if before.rollout.step != step => {
+            Some(Boundary::AfterTurnRecord)
+        }
+        _ => None,
     }
 }
 
@@ -142,7 +165,7 @@ pub(super) async fn act(
     let status = &mut settle.rollout.status;
     match act {
         Act::Restart(target) => {
-            hand_over(context, cluster, target, password).await;
+            hand_over(context, target, password).await;
             delete(context, cluster, target).await?;
             status.step = Some(RolloutStep::Restarting);
             status.message = Some(format!("waiting for {} to end and come back", target.pod));
@@ -161,12 +184,7 @@ pub(super) async fn act(
 }
 
 /// Has a node hand its leaderships over, and waits until it has none, for a while.
-async fn hand_over(
-    context: &Context,
-    cluster: &ValidatedCluster,
-    target: &Target,
-    password: Option<&Password>,
-) {
+async fn hand_over(context: &Context, target: &Target, password: Option<&Password>) {
     let (Some(ip), Some(password)) = (&target.ip, password) else { return };
     let (pod, to) = (&target.pod, address(ip));
     let until = Instant::now() + HAND_OVER_MAX;
@@ -174,11 +192,11 @@ async fn hand_over(
         let left = match context.nodes.step_down(&to, password, false).await {
             Ok(0) => {
                 info!(%pod, "leads nothing any more");
-                context.failpoint.reach(Boundary::AfterStepdown, &key(cluster));
+                context.failpoint.reach(Boundary::AfterStepdown);
                 return;
             }
             Ok(left) => {
-                context.failpoint.reach(Boundary::AfterStepdown, &key(cluster));
+                context.failpoint.reach(Boundary::AfterStepdown);
                 left.to_string()
             }
             Err(error) => chain(&error),
@@ -215,10 +233,44 @@ async fn delete(
         Ok(_) => {
             info!(pod = %target.pod, uid = %target.uid, "deleted the pod");
             context.metrics.wrote("Pod");
-            context.failpoint.reach(Boundary::AfterDeletePod, &key(cluster));
+            context.failpoint.reach(Boundary::AfterDeletePod);
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         Err(source) => Err(Error::Delete { pod: target.pod.clone(), source: Box::new(source) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flin_crds::{RolloutStatus, ScaleStatus};
+
+    use super::*;
+
+    #[test]
+    fn only_the_first_status_that_says_what_is_to_be_done_is_a_boundary() {
+        let scale = |phase| ScaleStatus { phase, ..ScaleStatus::default() };
+        let rollout = |step| RolloutStatus { step, ..RolloutStatus::default() };
+        let status = |phase, step| FlinClusterStatus {
+            scale: Some(scale(phase)),
+            rollout: Some(rollout(step)),
+            ..FlinClusterStatus::default()
+        };
+        let recorded = |phase, step| Recorded {
+            scale: scale(phase),
+            rollout: rollout(step),
+            ..Recorded::default()
+        };
+        let rest = (ScalePhase::Idle, None);
+        for (now, boundary) in [
+            ((ScalePhase::Draining, None), Boundary::AfterDrainRecord),
+            ((ScalePhase::Removing, None), Boundary::AfterRemoveRecord),
+            ((ScalePhase::Idle, Some(RolloutStep::HandingOver)), Boundary::AfterTurnRecord),
+        ] {
+            let told = status(now.0, now.1);
+            assert_eq!(intent(&recorded(rest.0, rest.1), &told), Some(boundary));
+            assert_eq!(intent(&recorded(now.0, now.1), &told), None, "said before");
+        }
+        assert_eq!(intent(&recorded(rest.0, rest.1), &status(ScalePhase::Joining, None)), None);
     }
 }

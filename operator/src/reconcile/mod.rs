@@ -10,7 +10,7 @@ pub use backoff::Failures;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flin_crds::{FlinCluster, FlinClusterStatus, Phase, RolloutPhase, ScalePhase};
+use flin_crds::{BootstrapPhase, FlinCluster, FlinClusterStatus, Phase, RolloutPhase};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
@@ -19,13 +19,13 @@ use tracing::{debug, info, warn};
 
 use crate::apply::{self, Applier, Ledger};
 use crate::desired::{desired, secret};
-use crate::failpoint::Failpoint;
+use crate::failpoint::{Boundary, Failpoint};
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::observe::{self, Observed, observe};
 use crate::plan::{FreshId, Plan, Settle, plan};
 use crate::status::{self, Moment};
-use crate::validate::{Defaults, Recorded, ValidatedCluster, validate};
+use crate::validate::{Defaults, ValidatedCluster, validate};
 use changes::Obeyed;
 
 /// The longest a pass may take, the client's own retries included.
@@ -161,9 +161,6 @@ async fn pass(cluster: &FlinCluster, context: &Context) -> Result<Action, Error>
             return Ok(Action::requeue(LOOK_AGAIN_HEALTHY));
         }
     };
-    if is_at_rest(&validated.recorded) {
-        context.failpoint.arm(key(cluster));
-    }
     let mut observed = observe(&context.client, context.nodes.as_ref(), &validated).await?;
     let mut cluster = cluster.clone();
     let (fresh, now) = (FreshId::draw()?, Timestamp::now());
@@ -177,7 +174,12 @@ async fn pass(cluster: &FlinCluster, context: &Context) -> Result<Action, Error>
             Plan::Record(bootstrap) => {
                 info!(cluster = %validated.name, id = %bootstrap.cluster_id,
                       phase = ?bootstrap.phase, "recording the cluster's birth");
+                let boundary = match bootstrap.phase {
+                    BootstrapPhase::Forming => Boundary::AfterBirth,
+                    BootstrapPhase::Formed => Boundary::AfterFormed,
+                };
                 cluster = record::bootstrap(context, &cluster, bootstrap).await?;
+                context.failpoint.reach(boundary);
                 validated.bootstrap =
                     cluster.status.as_ref().and_then(|status| status.bootstrap.clone());
             }
@@ -207,6 +209,7 @@ async fn confirm(context: &Context, settle: &Settle, observed: &mut Observed) ->
     match context.nodes.confirm_formed(address, password, cluster_id).await {
         Ok(()) => {
             info!(%cluster_id, "the nodes know that their cluster is formed");
+            context.failpoint.reach(Boundary::AfterConfirm);
             if let Some(report) = &mut observed.report {
                 report.formed = true;
             }
@@ -228,14 +231,19 @@ async fn finish(
 ) -> Result<Action, Error> {
     if settle.generate_passwords {
         context.applier().create_secret(&secret(validated)?).await?;
+        context.failpoint.reach(Boundary::AfterSecret);
     }
     let objects = desired(validated, &settle).map_err(apply::Error::from)?;
     let writes = context.applier().settle(&objects, observed).await?;
-    changes::resized(context, validated, &settle, observed);
+    changes::applied(context, objects.statefulset.as_ref(), observed.statefulset.as_ref());
     changes::act(context, validated, &mut settle, observed).await?;
     let status = status::settled(moment(cluster), validated, &settle, observed);
-    let again = look_again(&status, writes);
+    let (again, intent) =
+        (look_again(&status, writes), changes::intent(&validated.recorded, &status));
     record::status(context, cluster, status).await?;
+    if let Some(boundary) = intent {
+        context.failpoint.reach(boundary);
+    }
     Ok(Action::requeue(again))
 }
 
@@ -249,11 +257,6 @@ fn look_again(status: &FlinClusterStatus, writes: usize) -> Duration {
         Some(Phase::Running) => LOOK_AGAIN_HEALTHY,
         _ => LOOK_AGAIN_UNHEALTHY,
     }
-}
-
-/// Whether no change is under way, as far as it is on record.
-fn is_at_rest(recorded: &Recorded) -> bool {
-    recorded.scale.phase == ScalePhase::Idle && recorded.rollout.phase == RolloutPhase::Idle
 }
 
 fn moment(cluster: &FlinCluster) -> Moment<'_> {

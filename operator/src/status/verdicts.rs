@@ -285,7 +285,8 @@ impl<'a> Health<'a> {
             return words;
         }
         format!(
-            "{words} while {} missing: bring the nodes back with their disks",
+            "{words} while {} missing: bring the nodes back with their disks; if those are lost for good, \
+             `flin cluster recover` goes on with what is left",
             match self.missing.as_slice() {
                 [one] => format!("{one} is"),
                 several => format!("{} are", named(several)),

@@ -73,7 +73,7 @@ fn load_etcd(workspace: &Workspace, progress: &Progress) -> Result<()> {
     let name = format!("etcd:{}", versions::go_module(workspace, ETCD)?);
     let binary = progress.step("etcd", |step| nodeimage::ensure_etcd(workspace, step))?;
     progress.step("image etcd", |step| {
-        let key = images::build(workspace, step, &binary, &name, images::peer_config("etcd"))?;
+        let key = images::build(workspace, step, &[binary], &name, images::peer_config("etcd"))?;
         loaded::load(workspace, step, &[(name.clone(), key)])
     })
 }

@@ -145,6 +145,7 @@ fn print_what_next(workspace: &Workspace) {
          \x20 {kubectl} get flin -n {0}\n\
          \x20 {kubectl} describe flin {1} -n {0}\n\
          \x20 {kubectl} get pods -n {0} -o wide\n\
+         \x20 {kubectl} exec -n {0} {1}-0 -- flin cluster status\n\
          \n\
          The context {2} is in your kubeconfig. `cargo xtask down` removes all of it.",
         flincluster::NAMESPACE,

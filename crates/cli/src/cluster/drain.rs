@@ -1,6 +1,5 @@
 //! `flin cluster drain`: emptying a node, and filling it again.
 
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,10 +9,11 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::rebalance::Moving;
-use super::{node_label, state_name};
+use super::{find_member, node_label, state_name};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::output::{Answer, Format, print};
+use crate::progress::ProgressLine;
 use crate::units::{bytes, counted};
 
 /// How often the cluster is asked how far it is.
@@ -73,7 +73,7 @@ pub(crate) async fn run(
     wish: &Wish,
 ) -> Result<(), Failure> {
     let cluster = connection.cluster().await?;
-    let member = find(&cluster, &wish.node)?;
+    let member = find_member(&cluster, &wish.node)?;
     let label = node_label(&cluster, member.node_id);
     if let Some(node_ids) = draining_after(&cluster, member, !wish.undo) {
         let cluster_id = cluster.cluster_id.clone();
@@ -114,7 +114,7 @@ async fn wait(
     let began = Instant::now();
     let mut heard = began;
     let mut known = false;
-    let mut line = Line::new();
+    let mut line = ProgressLine::new();
     loop {
         match connection.cluster().await {
             Ok(cluster) => {
@@ -156,18 +156,6 @@ fn stage(cluster: &Cluster, node_id: u64) -> Stage {
     }
 }
 
-/// The member that is called so, by name or by id.
-fn find<'a>(cluster: &'a Cluster, given: &str) -> Result<&'a Member, Failure> {
-    let members = || cluster.members.iter();
-    // A member that was replaced may share its name with its successor, who is meant.
-    let named = members().rfind(|member| member.name == given);
-    let numbered = || members().find(|member| given.parse() == Ok(member.node_id));
-    named.or_else(numbered).ok_or_else(|| {
-        let labels: Vec<_> = members().map(|known| node_label(cluster, known.node_id)).collect();
-        Failure::UnknownNode { given: given.to_owned(), members: labels.join(", ") }
-    })
-}
-
 /// The nodes to be emptied once `member` is among them or not; `None` when that changes nothing. One that
 /// is lost or replaced is being emptied already.
 fn draining_after(cluster: &Cluster, member: &Member, drain: bool) -> Option<Vec<u64>> {
@@ -181,40 +169,6 @@ fn draining_after(cluster: &Cluster, member: &Member, drain: bool) -> Option<Vec
         if is_meant { drain } else { other.state() == State::Draining }
     });
     changes.then(|| draining.map(|other| other.node_id).collect())
-}
-
-/// One line on the standard error that changes: over itself for a person, below each other in a log.
-struct Line {
-    over: bool,
-    shown: String,
-}
-
-impl Line {
-    fn new() -> Line {
-        Line { over: std::io::stderr().is_terminal(), shown: String::new() }
-    }
-
-    fn show(&mut self, words: &str) {
-        if self.shown == words {
-            return;
-        }
-        let mut out = std::io::stderr().lock();
-        // A terminal that is gone must not end the wait.
-        let _ = if self.over {
-            write!(out, "\r\x1b[2K{words}").and_then(|()| out.flush())
-        } else {
-            writeln!(out, "{words}")
-        };
-        words.clone_into(&mut self.shown);
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if self.over && !self.shown.is_empty() {
-            let _ = write!(std::io::stderr(), "\r\x1b[2K");
-        }
-    }
 }
 
 impl Drained {
@@ -252,19 +206,6 @@ mod tests {
         let mut cluster = healthy();
         cluster.members[node].set_state(state);
         cluster
-    }
-
-    #[test]
-    fn node_is_found_by_name_or_id_and_its_successor_rather_than_itself() {
-        let mut cluster = healthy();
-        assert_eq!(find(&cluster, "demo-nodes-1").unwrap().node_id, 2);
-        assert_eq!(find(&cluster, "3").unwrap().node_id, 3);
-        let failure = find(&cluster, "demo-nodes-9").unwrap_err();
-        assert_eq!(failure.exit_code(), 2);
-        assert!(failure.to_string().contains("1 (demo-nodes-0), 2 (demo-nodes-1)"), "{failure}");
-        cluster.members[0].set_state(State::Replaced);
-        cluster.members.push(Member { node_id: 9, ..cluster.members[0].clone() });
-        assert_eq!(find(&cluster, "demo-nodes-0").unwrap().node_id, 9);
     }
 
     #[test]

@@ -4,10 +4,13 @@ pub(crate) mod drain;
 pub(crate) mod members;
 pub(crate) mod partitions;
 pub(crate) mod rebalance;
+pub(crate) mod recover;
 pub(crate) mod status;
 
 use flin_proto::admin::member::State;
 use flin_proto::admin::{Cluster, Member};
+
+use crate::failure::Failure;
 
 /// The name of what is to become of a member, as programs read it.
 fn state_name(member: &Member) -> &'static str {
@@ -25,6 +28,18 @@ fn node_label(cluster: &Cluster, node_id: u64) -> String {
         Some(member) => format!("{node_id} ({})", member.name),
         None => node_id.to_string(),
     }
+}
+
+/// The member that is called so, by name or by id.
+fn find_member<'a>(cluster: &'a Cluster, given: &str) -> Result<&'a Member, Failure> {
+    let members = || cluster.members.iter();
+    // A member that was replaced may share its name with its successor, who is meant.
+    let named = members().rfind(|member| member.name == given);
+    let numbered = || members().find(|member| given.parse() == Ok(member.node_id));
+    named.or_else(numbered).ok_or_else(|| {
+        let labels: Vec<_> = members().map(|known| node_label(cluster, known.node_id)).collect();
+        Failure::UnknownNode { given: given.to_owned(), members: labels.join(", ") }
+    })
 }
 
 /// A node for programs; none for 0.
@@ -71,5 +86,18 @@ mod tests {
             meta_led: true,
             ..Default::default()
         }
+    }
+
+    #[test]
+    fn node_is_found_by_name_or_id_and_its_successor_rather_than_itself() {
+        let mut cluster = healthy();
+        assert_eq!(find_member(&cluster, "demo-nodes-1").unwrap().node_id, 2);
+        assert_eq!(find_member(&cluster, "3").unwrap().node_id, 3);
+        let failure = find_member(&cluster, "demo-nodes-9").unwrap_err();
+        assert_eq!(failure.exit_code(), 2);
+        assert!(failure.to_string().contains("1 (demo-nodes-0), 2 (demo-nodes-1)"), "{failure}");
+        cluster.members[0].set_state(State::Replaced);
+        cluster.members.push(Member { node_id: 9, ..cluster.members[0].clone() });
+        assert_eq!(find_member(&cluster, "demo-nodes-0").unwrap().node_id, 9);
     }
 }

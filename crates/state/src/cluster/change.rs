@@ -66,6 +66,14 @@ pub enum Change {
         /// Whether it is lost.
         lost: bool,
     },
+    /// Declares members gone for good, with what only they held: they become
+    /// [`MemberState::Replaced`](super::MemberState::Replaced). Repeating it is no error.
+    AcceptLoss {
+        /// The members.
+        gone: BTreeSet<NodeId>,
+        /// The groups that nobody else holds a replica of, and where each begins anew, empty.
+        empty: BTreeMap<GroupId, NodeId>,
+    },
     /// Takes a member out that holds nothing. Repeating it is no error.
     RemoveMember {
         /// The member.

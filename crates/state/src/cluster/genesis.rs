@@ -154,6 +154,7 @@ impl Genesis {
             placement,
             meta,
             first_later_replica: next_replica_id,
+            begun_anew: BTreeMap::new(),
             jobs: BTreeMap::new(),
             next_job_id: 1,
             rebalance: RebalanceSettings::default(),

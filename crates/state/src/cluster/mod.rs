@@ -10,6 +10,7 @@ mod change;
 mod genesis;
 mod leadership;
 mod placement;
+mod recovery;
 mod rejected;
 mod whereabouts;
 
@@ -23,6 +24,7 @@ pub use balance::{ADDITIONS_PER_NODE_MAX, Plan, Sight, plan_moves};
 pub use change::{Change, Move};
 pub use genesis::{BadGenesis, Genesis, GenesisMember, MEMBERS_MAX};
 pub use placement::place;
+pub use recovery::{Sighting, Verdict, judge};
 pub use rejected::Rejected;
 
 use crate::engine::{EngineError, Reader};
@@ -60,6 +62,9 @@ pub struct ClusterState {
     /// The first replica id that the genesis did not mint: a replica with an earlier one may begin with the
     /// configuration of its group's genesis, a later one begins blank and waits for a snapshot.
     pub first_later_replica: ReplicaId,
+    /// The groups that began anew after all their replicas were lost, and the replica that each began with.
+    #[serde(default)]
+    pub begun_anew: BTreeMap<GroupId, ReplicaId>,
     /// The moves under way, at most one per group. `placement` and `meta` are as before them.
     pub jobs: BTreeMap<GroupId, Job>,
     /// The id of the next job.
@@ -101,7 +106,7 @@ pub enum MemberState {
     Draining,
     /// It was not heard of for too long: others get what it holds, until it comes back.
     Lost,
-    /// Another node took its name with an empty disk: it never comes back.
+    /// Another node took its name with an empty disk, or it was declared gone for good: it never comes back.
     Replaced,
 }
 

@@ -134,6 +134,14 @@ pub enum Rejected {
         /// How many it is to have.
         replication_factor: u8,
     },
+    /// A group that is to begin anew has a replica on a node that is not gone.
+    #[error("node {node} holds a replica of group {group}: it must not begin anew")]
+    StillHeld {
+        /// The group.
+        group: GroupId,
+        /// Who holds it.
+        node: NodeId,
+    },
     /// Not a number of replicas that a group can have.
     #[error("replicationFactor must be 1, 3 or 5, not {0}")]
     BadReplicationFactor(u8),

@@ -34,9 +34,14 @@ impl ClusterState {
     }
 
     /// The configuration that replica `replica` of `group` begins with: that of the group's genesis, if the
-    /// replica is one of it and all of it are still in place. `None` means that it begins blank, with no
-    /// vote, and waits for what the group's leader sends.
+    /// replica is one of it and all of it are still in place; itself alone, if the group began anew with it and
+    /// nobody has joined it yet. `None` means that it begins blank, with no vote, and waits for what the
+    /// group's leader sends.
     pub fn birth_configuration(&self, group: GroupId, replica: ReplicaId) -> Option<Configuration> {
+        if self.begun_anew.get(&group) == Some(&replica) {
+            let alone = matches!(self.replicas_of(group), [only] if only.replica == replica);
+            return alone.then(|| self.first_configuration(group));
+        }
         let first = self.genesis_replicas(group);
         let there = self.replicas_of(group);
         let untouched = there.len() == first.clone().count()

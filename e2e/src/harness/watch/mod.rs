@@ -217,7 +217,8 @@ async fn compare(cluster: &FlinCluster, view: &View) -> Result<Infallible> {
     loop {
         sleep(COMPARE_EVERY).await;
         // An operator that is gone tells nothing, hence no lies; its successor is given time.
-        let at_work = operator::is_at_work(&cluster.space.kubernetes).await.unwrap_or(false);
+        let at_work = operator::at_work(&cluster.space.kubernetes).await;
+        let at_work = at_work.is_ok_and(|pod| pod.is_some());
         let (sight, ready) = (view.now(), view.pods.borrow().ready());
         if let Some(lie) = judge.look(begin.elapsed(), at_work, &sight, ready) {
             bail!("the status lies: {lie}\n  seen: {}", sight.words());

@@ -79,7 +79,8 @@ fn differences(sight: &Sight, ready: usize) -> Vec<(&'static str, String)> {
     let healthy = sight.is("Degraded", "False");
     let short = sight.cluster().map_or(0, |cluster| cluster.under_replicated);
     if healthy && short > 0 && !sight.is("Progressing", "True") {
-        wrong.push(("copies", format!("Degraded is False while {short} partitions miss a copy")));
+        let words = format!("Degraded is False while {short} partitions miss a replica");
+        wrong.push(("replicas", words));
     }
     wrong
 }

@@ -17,7 +17,7 @@ use redis::aio::MultiplexedConnection;
 use serde_json::json;
 use tempfile::TempDir;
 
-const CLUSTER_ID: &str = "5f1c0000-0000-4000-8000-00000000f11e";
+pub const CLUSTER_ID: &str = "5f1c0000-0000-4000-8000-00000000f11e";
 /// How long anything may take on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,15 @@ pub struct Cluster {
 
 struct Node {
     ports: [u16; 5],
+    /// What only this node is told, beside what all are.
+    settings: Vec<(&'static str, String)>,
     process: Option<Child>,
+}
+
+impl Node {
+    fn new() -> Self {
+        Node { ports: free_ports(), settings: Vec::new(), process: None }
+    }
 }
 
 impl Cluster {
@@ -42,7 +50,7 @@ impl Cluster {
         partitions: u16,
         settings: &[(&'static str, &'static str)],
     ) -> Self {
-        let nodes = (0..count).map(|_| Node { ports: free_ports(), process: None }).collect();
+        let nodes = (0..count).map(|_| Node::new()).collect();
         let directory = tempfile::tempdir().expect("a temporary directory");
         let settings = settings.to_vec();
         let mut cluster = Cluster { directory, partitions, founders: count, settings, nodes };
@@ -69,7 +77,7 @@ impl Cluster {
 
     /// Has a place for one more node, which is not started.
     pub fn reserve(&mut self) -> usize {
-        self.nodes.push(Node { ports: free_ports(), process: None });
+        self.nodes.push(Node::new());
         self.nodes.len() - 1
     }
 
@@ -109,7 +117,20 @@ impl Cluster {
         for (name, value) in &self.settings {
             command.arg(format!("--{name}")).arg(value);
         }
+        for (name, value) in &self.nodes[node].settings {
+            command.arg(format!("--{name}")).arg(value);
+        }
         command
+    }
+
+    /// Tells one node a setting, from its next start on.
+    pub fn set(&mut self, node: usize, name: &'static str, value: String) {
+        self.nodes[node].settings.push((name, value));
+    }
+
+    /// Where a node listens for others.
+    pub fn peer_address(&self, node: usize) -> String {
+        format!("127.0.0.1:{}", self.nodes[node].ports[3])
     }
 
     /// The data directory of a node.
@@ -156,6 +177,14 @@ impl Cluster {
             rebalance: Some(rebalance),
             ..Default::default()
         };
+        admin.configure(request).await.expect("the cluster agrees");
+    }
+
+    /// Asks for another number of replicas of each partition.
+    pub async fn replicate(&self, at: usize, replication_factor: u32) {
+        let mut admin = self.wait_for(at, |_| true).await;
+        let cluster_id = CLUSTER_ID.into();
+        let request = ConfigureRequest { cluster_id, replication_factor, ..Default::default() };
         admin.configure(request).await.expect("the cluster agrees");
     }
 
@@ -274,7 +303,8 @@ impl Cluster {
         self.directory.path().join(name)
     }
 
-    fn write_bootstrap(&self, phase: &str) {
+    /// Writes the bootstrap file, which names the founders and nobody else, for the nodes that start from now on.
+    pub fn write_bootstrap(&self, phase: &str) {
         let members: Vec<_> = (self.nodes.iter().take(self.founders).enumerate())
             .map(|(at, node)| {
                 json!({

@@ -1,6 +1,8 @@
 //! What real processes promise each other and their clients.
 
 mod cluster;
+mod recovery;
+mod rejoin;
 mod scale;
 
 use std::collections::BTreeMap;

@@ -17,7 +17,7 @@ const RETIRED: i32 = 79;
 const USAGE: i32 = 64;
 
 /// Whether nothing is left to be moved and every partition has all its replicas.
-fn settled(answer: &Answer, members: usize) -> bool {
+pub(super) fn settled(answer: &Answer, members: usize) -> bool {
     answer.members.len() == members
         && answer.leaderless == 0
         && answer.under_replicated == 0

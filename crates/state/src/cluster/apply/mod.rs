@@ -1,5 +1,6 @@
 //! Applies changes of the cluster.
 
+mod loss;
 mod members;
 mod moves;
 mod settings;
@@ -94,6 +95,7 @@ fn take_effect(cluster: &mut ClusterState, change: &Change) -> Result<Effect, Re
         }
         Change::SetDraining { nodes } => members::set_draining(cluster, nodes),
         Change::SetLost { node, lost } => members::set_lost(cluster, *node, *lost),
+        Change::AcceptLoss { gone, empty } => loss::accept(cluster, gone, empty),
         Change::RemoveMember { node } => members::remove(cluster, *node),
         Change::StartMoves { based_on, moves } => moves::start(cluster, *based_on, moves),
         Change::UndoMove { group, job } => Ok(moves::undo(cluster, *group, *job)),

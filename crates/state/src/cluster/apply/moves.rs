@@ -196,7 +196,10 @@ fn check_replica(
     placed.map(|p| p.node).ok_or(Rejected::UnknownReplica { group, replica })
 }
 
-fn replicas_mut(cluster: &mut ClusterState, group: GroupId) -> Option<&mut Vec<Placement>> {
+pub(super) fn replicas_mut(
+    cluster: &mut ClusterState,
+    group: GroupId,
+) -> Option<&mut Vec<Placement>> {
     match group.partition() {
         None => Some(&mut cluster.meta),
         Some(PartitionId(partition)) => cluster.placement.get_mut(usize::from(partition)),
