@@ -14,6 +14,7 @@ use flin_proto::admin::{
     RebalanceSettings, RemoveMemberRequest, SetDrainingRequest,
 };
 use redis::aio::MultiplexedConnection;
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -147,11 +148,26 @@ impl Cluster {
 
     /// Tells a node to stop, and waits until it has.
     pub async fn terminate(&mut self, node: usize) -> ExitStatus {
+        self.signal(node, Signal::TERM);
         let mut process = self.nodes[node].process.take().expect("the node runs");
+        wait_for_exit(&mut process).await
+    }
+
+    /// Has a node stand still, until it is told to go on.
+    pub fn suspend(&self, node: usize) {
+        self.signal(node, Signal::STOP);
+    }
+
+    /// Has a node go on that stands still.
+    pub fn resume(&self, node: usize) {
+        self.signal(node, Signal::CONT);
+    }
+
+    fn signal(&self, node: usize, signal: Signal) {
+        let process = self.nodes[node].process.as_ref().expect("the node runs");
         let pid = i32::try_from(process.id()).expect("a process id");
         let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
-        wait_for_exit(&mut process).await
+        rustix::process::kill_process(pid, signal).expect("a signal");
     }
 
     /// Waits until a node has ended by itself.
@@ -170,8 +186,18 @@ impl Cluster {
 
     /// Lets replicas be moved, or not.
     pub async fn pause(&self, at: usize, paused: bool) {
+        self.set_rebalance(at, RebalanceSettings { paused, max_moves: 4, ..Default::default() })
+            .await;
+    }
+
+    /// Lets no node send more than this for moves.
+    pub async fn slow(&self, at: usize, bytes_per_second: u64) {
+        let rebalance = RebalanceSettings { bytes_per_second, max_moves: 4, ..Default::default() };
+        self.set_rebalance(at, rebalance).await;
+    }
+
+    async fn set_rebalance(&self, at: usize, rebalance: RebalanceSettings) {
         let mut admin = self.wait_for(at, |_| true).await;
-        let rebalance = RebalanceSettings { paused, max_moves: 4, ..Default::default() };
         let request = ConfigureRequest {
             cluster_id: CLUSTER_ID.into(),
             rebalance: Some(rebalance),

@@ -4,6 +4,7 @@ mod cluster;
 mod recovery;
 mod rejoin;
 mod scale;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::fs;

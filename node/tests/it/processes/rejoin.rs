@@ -29,7 +29,7 @@ async fn founder_that_lost_its_disk() -> Cluster {
     cluster.ready().await;
     cluster.kill(0);
     fs::remove_dir_all(cluster.data(0)).expect("the data directory");
-    //     cluster.set(0, "join-address", cluster.peer_address(1));
+    cluster.set(0, "join-address", cluster.peer_address(1));
     cluster
 }
 
@@ -84,7 +84,7 @@ async fn a_node_that_was_away_until_all_it_knew_were_gone_finds_the_others() {
     cluster.remove(stays, founder.node_id).await;
     cluster.ended(0).await;
 
-    //     cluster.set(absent, "join-address", cluster.peer_address(stays));
+    cluster.set(absent, "join-address", cluster.peer_address(stays));
     cluster.launch(absent);
     let knows = |answer: &Answer| answer.members.iter().all(|m| m.node_id != founder.node_id);
     cluster.ask(absent, knows).await;
