@@ -69,7 +69,8 @@ impl SmallDisks {
     pub(crate) async fn remove(&self) -> Result<()> {
         let volumes = self.volumes();
         let path = self.path();
-        let script = format!("if mountpoint -q {path}; then umount --lazy {path}; fi");
+        let script =
+            format!("if mountpoint -q {path}; then umount --lazy {path}; rmdir {path}; fi");
         for machine in &self.machines {
             let name = self.volume_name(&machine.name);
             match volumes.delete(&name, &DeleteParams::default()).await {

@@ -7,13 +7,10 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use crate::bootstrap::Bootstrap;
 use crate::settings::Settings;
-
-/// How long the name service may take. It answers within milliseconds, or is away.
-const LOOKUP_TIME: Duration = Duration::from_secs(1);
+use crate::transport::connecting::look_up;
 
 /// Whom a node asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +55,7 @@ impl Contacts {
     pub(super) async fn find(&self) -> Found {
         let mut found = Found { addresses: self.first_members.clone(), obstacle: None };
         if let Some(name) = &self.join_address {
-            match look_up(name).await {
+            match all_at(name).await {
                 Ok(addresses) => found.add(addresses),
                 Err(error) => found.obstacle = Some(format!("{name}: {error}")),
             }
@@ -77,28 +74,18 @@ impl Found {
     }
 }
 
-/// Every address that a name leads to, as host and port.
+/// Every address that a name leads to, as host and port; at least one.
 ///
 /// # Errors
-/// The name is not known, leads to nobody, or the name service does not answer in time.
-pub(super) async fn look_up(name: &str) -> io::Result<Vec<String>> {
-    let looking = tokio::time::timeout(LOOKUP_TIME, tokio::net::lookup_host(name));
-    let addresses = in_order(looking.await.map_err(|_| no_answer())??);
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "it leads to no address"));
-    }
-    Ok(addresses)
+/// As those of [`look_up`].
+pub(super) async fn all_at(name: &str) -> io::Result<Vec<String>> {
+    Ok(in_order(look_up(name).await?))
 }
 
 /// A name service shuffles its answers, and may repeat itself; who asks one after the other wants neither.
-fn in_order(addresses: impl Iterator<Item = SocketAddr>) -> Vec<String> {
-    let addresses: BTreeSet<SocketAddr> = addresses.collect();
+fn in_order(addresses: impl IntoIterator<Item = SocketAddr>) -> Vec<String> {
+    let addresses: BTreeSet<SocketAddr> = addresses.into_iter().collect();
     addresses.iter().map(SocketAddr::to_string).collect()
-}
-
-fn no_answer() -> io::Error {
-    let what = format!("no answer within {} ms", LOOKUP_TIME.as_millis());
-    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 #[cfg(test)]

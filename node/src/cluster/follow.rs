@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tracing::debug;
 
-use super::contacts::look_up;
+use super::contacts::all_at;
 use super::join::state_at;
 use super::meta_nodes;
 use crate::groups::board::Board;
@@ -114,7 +114,7 @@ async fn compare(genesis: &Genesis, join_address: Option<&str>, board: &Board, p
 }
 
 async fn found_at(name: &str) -> Vec<String> {
-    look_up(name).await.unwrap_or_else(|error| {
+    all_at(name).await.unwrap_or_else(|error| {
         debug!(name, %error, "the join address leads to nobody");
         Vec::new()
     })

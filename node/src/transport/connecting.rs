@@ -62,8 +62,8 @@ impl Whereabouts {
         let address = self.address();
         match look_up(&address).await {
             Ok(found) => {
-                let channel = connect(found, CONNECT_TIMEOUT).await?;
-                self.remember(&address, found);
+                let channel = connect(found[0], CONNECT_TIMEOUT).await?;
+                self.remember(&address, found[0]);
                 Ok(channel)
             }
             Err(error) => match self.remembered() {
@@ -85,11 +85,17 @@ impl Whereabouts {
     }
 }
 
-/// The first address that a name leads to.
-async fn look_up(address: &str) -> io::Result<SocketAddr> {
-    let looking = tokio::time::timeout(LOOKUP_TIME, tokio::net::lookup_host(address));
-    let mut found = looking.await.map_err(|_| no_answer())??;
-    found.next().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "it leads to no address"))
+/// Every address that a name, host and port, leads to; at least one.
+///
+/// # Errors
+/// The name is not known, leads to nobody, or the name service does not answer in time.
+pub(crate) async fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {
+    let looking = tokio::time::timeout(LOOKUP_TIME, tokio::net::lookup_host(name));
+    let found: Vec<SocketAddr> = looking.await.map_err(|_| no_answer())??.collect();
+    match found.is_empty() {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "it leads to no address")),
+        false => Ok(found),
+    }
 }
 
 fn no_answer() -> io::Error {
