@@ -15,7 +15,8 @@ use super::value::{Kind, Value};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Names that begin like ours and belong to the build, the tests and the load generator.
-const FOREIGN_VARIABLES: [&str; 3] = ["FLIN_CACHE_DIR", "FLIN_NODE_IMAGE", "FLIN_PASSWORD"];
+const FOREIGN_VARIABLES: [&str; 4] =
+    ["FLIN_ADDRESS", "FLIN_CACHE_DIR", "FLIN_NODE_IMAGE", "FLIN_PASSWORD"];
 
 /// Who decided a setting. A later one outranks an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
