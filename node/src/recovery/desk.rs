@@ -9,7 +9,7 @@ use flin_proto::admin::RecoverResponse;
 use flin_proto::admin::recover_response::Meta;
 use flin_proto::peer::peer_client::PeerClient;
 use flin_proto::peer::{GoOnAloneRequest, SurveyRequest, SurveyResponse};
-use flin_state::cluster::{Change, ClusterState, MemberState, Sighting, Verdict, judge};
+use flin_state::cluster::{Change, ClusterState, Member, MemberState, Sighting, Verdict, judge};
 use flin_state::engine::Engine;
 use flin_state::ids::{GroupId, NodeId, PartitionId, Term};
 use flin_state::log::Log;
@@ -87,9 +87,10 @@ impl Desk {
         accept: bool,
     ) -> Result<RecoverResponse, AdminError> {
         self.check_lost(state, &lost).await?;
-        let is_replaced = |node: &&NodeId| state.members[*node].state == MemberState::Replaced;
-        let gone: BTreeSet<NodeId> =
-            lost.iter().chain(state.members.keys().filter(is_replaced)).copied().collect();
+        let is_gone = |(node, member): &(&NodeId, &Member)| {
+            lost.contains(node) || member.state == MemberState::Replaced
+        };
+        let gone = state.members.iter().filter(is_gone).map(|(node, _)| *node).collect();
         let (seen, newest) = self.survey_all(state, &gone).await?;
         let verdicts = judge(&newest, &gone, &seen);
         let mut answer = answer(&verdicts);
@@ -107,7 +108,8 @@ impl Desk {
         Ok(answer)
     }
 
-    /// Whether everybody in `lost` is a member and silent.
+    /// Whether everybody in `lost` is or was a member, and is silent. Who is none any more was let go, perhaps by a
+    /// recovery that this one repeats.
     async fn check_lost(
         &self,
         state: &ClusterState,
@@ -116,7 +118,7 @@ impl Desk {
         if lost.is_empty() {
             return Err(AdminError::Refused("name the nodes that are lost for good".into()));
         }
-        if let Some(stranger) = lost.iter().find(|node| !state.members.contains_key(node)) {
+        if let Some(stranger) = lost.iter().find(|node| **node >= state.next_node_id) {
             return Err(AdminError::Refused(format!("node {stranger} is no member")));
         }
         let asked = lost.iter().map(|node| async move {

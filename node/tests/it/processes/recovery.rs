@@ -81,6 +81,9 @@ async fn the_last_of_three_nodes_goes_on_and_others_join_it() {
     cluster.launch(1);
     cluster.launch(2);
     cluster.ask(0, |answer| settled(answer, 3)).await;
+    // Saying it once more changes nothing.
+    let again = recover(&cluster, 1, &[2, 3], true).await.expect("done before");
+    assert_eq!((again.kept, again.done), (8, true), "{again:?}");
     cluster.ready().await;
     // What they have is all of it.
     cluster.kill(0);
