@@ -13,8 +13,8 @@ use crate::harness::{
 };
 use crate::trial::{Trial, TrialOptions, on_trial, words};
 
-/// Some boundaries that are come to in one change. No more than three: Kubernetes starts a container that ended again
-/// at once, the second time after 10 seconds, then after 20.
+/// Some boundaries that are come to in one change. No more than three: Kubernetes restarts a container that ended
+/// without delay, the second time after 10 seconds, then after 20.
 type Boundaries = &'static [&'static str];
 
 /// In the birth of a cluster, and in that of another one.
@@ -26,7 +26,7 @@ const SCALES: [(u32, Boundaries); 3] = [
     (4, &["after-drain-record", "after-drain-intent"]),
     (NODES, &["after-remove-record", "after-remove", "after-shrink"]),
 ];
-/// In a rollout, and in another one. Between any two of one the status is written.
+/// In a rollout, and in another one: after-pace and after-template in one would make the status old for too long.
 const ROLLOUTS: [Boundaries; 2] = [
     &["after-pace", "after-turn-record"],
     &["after-template", "after-stepdown", "after-delete-pod"],

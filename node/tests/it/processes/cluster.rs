@@ -306,6 +306,15 @@ impl Cluster {
         fs::read_to_string(self.path(&format!("n{node}.log"))).unwrap_or_default()
     }
 
+    /// Waits until a node has logged some words.
+    pub async fn wait_for_log(&self, node: usize, words: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.log(node).contains(words) {
+            assert!(Instant::now() < deadline, "`{words}` is not in {}", self.log(node));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     fn grpc_address(&self, node: usize) -> String {
         format!("http://127.0.0.1:{}", self.nodes[node].ports[1])
     }

@@ -193,6 +193,10 @@ async fn a_follower_that_the_log_no_longer_reaches_gets_a_snapshot() {
         redis.set::<_, _, ()>(format!("big-{i}"), &value).await.expect("a majority is there");
     }
     write_keys(&mut redis, "late", 100).await;
+    // The log is looked at once in a second: 300 values may well be written before that.
+    for node in [0, 1] {
+        cluster.wait_for_log(node, "compacted the log").await;
+    }
     cluster.launch(2);
     cluster.ready().await;
     assert!(cluster.metric(2, "flin_snapshots_installed_total").await > 0.0);

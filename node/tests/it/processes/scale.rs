@@ -3,12 +3,11 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use flin_proto::admin::Cluster as Answer;
 use redis::AsyncCommands;
 
-use super::cluster::{Cluster, PATIENCE, wait_for_exit};
+use super::cluster::{Cluster, wait_for_exit};
 use super::{UNUSABLE_DATA, assert_keys, count_keys, retried, write_keys, write_until};
 
 /// The exit code of a node that the cluster let go.
@@ -22,14 +21,6 @@ pub(super) fn settled(answer: &Answer, members: usize) -> bool {
         && answer.leaderless == 0
         && answer.under_replicated == 0
         && answer.rebalance.as_ref().is_some_and(|r| r.balanced && r.replicas_left == 0)
-}
-
-async fn wait_for_log(cluster: &Cluster, node: usize, words: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while !cluster.log(node).contains(words) {
-        assert!(Instant::now() < deadline, "`{words}` is not in {}", cluster.log(node));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,7 +162,7 @@ async fn a_node_that_cannot_reach_the_cluster_is_alive_and_not_ready_until_it_ca
     let mut cluster = Cluster::start(1, 2, &[]).await;
     cluster.kill(0);
     let node = cluster.add();
-    wait_for_log(&cluster, node, "joining the cluster").await;
+    cluster.wait_for_log(node, "joining the cluster").await;
     assert!(cluster.http(node, "/healthz").await.starts_with("HTTP/1.1 200"));
     let answer = cluster.http(node, "/readyz").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
@@ -182,7 +173,7 @@ async fn a_node_that_cannot_reach_the_cluster_is_alive_and_not_ready_until_it_ca
     cluster.launch(node);
     cluster.launch(0);
     cluster.ask(0, |answer| answer.members.len() == 2).await;
-    wait_for_log(&cluster, node, &format!("nonce=\"{nonce}\"")).await;
+    cluster.wait_for_log(node, &format!("nonce=\"{nonce}\"")).await;
     cluster.ready().await;
 }
 
