@@ -32,6 +32,11 @@ const BUILD: &[Need] = &[
         purpose: "reading RocksDB's header",
     },
     Need { present: has_libclang, package: "libclang-dev", purpose: "reading RocksDB's header" },
+    Need {
+        present: || find("protoc").is_some(),
+        package: "protobuf-compiler",
+        purpose: "compiling the messages of the raft library",
+    },
 ];
 
 /// What a kind cluster needs besides.
