@@ -37,7 +37,7 @@ pub struct FlinClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 
-    /// The conditions Available, Progressing and Degraded.
+    /// The conditions Available, Progressing, Degraded and Rebalancing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -290,6 +290,8 @@ pub mod condition {
     pub const PROGRESSING: &str = "Progressing";
     /// Something is missing: a node, a replica, a Secret.
     pub const DEGRADED: &str = "Degraded";
+    /// Replicas or leaderships are yet to move until every node has its share.
+    pub const REBALANCING: &str = "Rebalancing";
 }
 
 /// The reasons in conditions: stable words that programs may compare.
@@ -344,6 +346,18 @@ pub mod reason {
     pub const JOINING: &str = "Joining";
     /// Replicas and leaders move until every node has its share.
     pub const REBALANCING: &str = "Rebalancing";
+    /// Every node holds its share of replicas and leads its share of partitions.
+    pub const BALANCED: &str = "Balanced";
+    /// Every node has its share, but some partitions have several replicas in one zone.
+    pub const ZONES_SHARED: &str = "ZonesShared";
+    /// Replicas are being moved.
+    pub const REPLICAS_MOVING: &str = "ReplicasMoving";
+    /// Every replica is in its place, and leaderships are handed over.
+    pub const LEADERS_MOVING: &str = "LeadersMoving";
+    /// Replicas are yet to be moved, and the spec says to pause.
+    pub const MOVES_PAUSED: &str = "MovesPaused";
+    /// Replicas are yet to be moved and cannot be; the message says why.
+    pub const MOVES_BLOCKED: &str = "MovesBlocked";
     /// The nodes that go hand their replicas to those that stay.
     pub const DRAINING: &str = "Draining";
     /// The nodes that go are taken out of the membership.

@@ -37,6 +37,10 @@ pub enum Boundary {
     AfterRemove,
     /// The StatefulSet was made smaller.
     AfterShrink,
+    /// The status says that the number of replicas is to be changed, and the nodes do not know.
+    AfterFactorRecord,
+    /// The nodes were told how many replicas there are to be.
+    AfterFactor,
     /// The nodes were told how to move replicas: during a rollout, to replace no node that is away.
     AfterPace,
     /// Pods are made from something else from now on, and the status does not say so.
@@ -47,6 +51,8 @@ pub enum Boundary {
     AfterStepdown,
     /// A pod was deleted, and the status does not say so.
     AfterDeletePod,
+    /// A node that was to be restarted was told to lead again, and the status does not say so.
+    AfterRelease,
 }
 
 impl Boundary {
@@ -123,7 +129,7 @@ mod tests {
 
     #[test]
     fn boundaries_are_named_as_documented() {
-        let documented = include_str!("../../docs/OPERATOR.md").lines().filter_map(|line| {
+        let documented = include_str!("../../docs/DEVELOPMENT.md").lines().filter_map(|line| {
             let name = line.strip_prefix("| `after-")?.split('`').next()?;
             Some(format!("after-{name}"))
         });

@@ -18,7 +18,7 @@ pub(super) const PART: Part = Part("cargo xtask bench --kind: scale");
 /// How many partitions the measured cluster has: the default.
 const PARTITIONS: u32 = 64;
 /// The numbers of nodes, one after the other; the first is what the cluster is made with.
-const NODES: [u32; 3] = [3, 5, 3];
+const NODES: [u32; 5] = [3, 5, 3, 4, 3];
 /// How long one change may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -73,17 +73,19 @@ pub(super) fn figures(report: &Report) -> String {
          requests; {keys} keys of {value_bytes} bytes, {partitions} partitions.\n\n",
         facts.words()
     );
-    text += "| nodes | time | replicas moved (least) | data moved | longest wait, routed | proxied | \
-             writes/s before | meanwhile | worst second |\n";
-    text += "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n";
+    text += "| nodes | time | replicas moved (least) | bytes sent | to the least | longest stall, routed | \
+             proxied | writes/s before | meanwhile | worst second |\n";
+    text += "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
     for phase in &report.phases {
-        let Phase { from, to, seconds, replicas_moved, replicas_minimum, bytes_moved, impact } =
-            phase;
+        let Phase {
+            from, to, seconds, replicas_moved, replicas_minimum, bytes_sent, impact, ..
+        } = phase;
+        let ratio = phase.bytes_ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}x"));
         writeln!(
             text,
-            "| {from} to {to} | {seconds:.0} s | {replicas_moved} ({replicas_minimum}) | {:.0} MiB | {} ms | \
-             {} ms | {} | {} | {} |",
-            mib(*bytes_moved),
+            "| {from} to {to} | {seconds:.0} s | {replicas_moved} ({replicas_minimum}) | {:.0} MiB | {ratio} | \
+             {} ms | {} ms | {} | {} | {} |",
+            mib(*bytes_sent),
             impact.longest_routed_ms,
             impact.longest_proxied_ms,
             impact.writes_before,
@@ -109,6 +111,8 @@ mod tests {
             replicas_moved: 78,
             replicas_minimum: 76,
             bytes_moved: 3 * 1_048_576,
+            bytes_sent: 11 * 1_048_576,
+            bytes_minimum: 10 * 1_048_576,
             impact: Impact {
                 longest_routed_ms: 310,
                 longest_proxied_ms: 420,
@@ -146,7 +150,8 @@ mod tests {
             },
         };
         let text = figures(&report);
-        let row = "| 3 to 5 | 41 s | 78 (76) | 3 MiB | 310 ms | 420 ms | 900 | 700 | 150 |";
+        let row =
+            "| 3 to 5 | 41 s | 78 (76) | 11 MiB | 1.10x | 310 ms | 420 ms | 900 | 700 | 150 |";
         assert!(text.contains(row), "{text}");
         assert!(text.ends_with("- 5 writes acknowledged, 1 unknown, 0 lost.\n"), "{text}");
     }

@@ -10,6 +10,7 @@ mod job;
 mod kill;
 mod kubernetes;
 mod machine;
+mod metrics;
 mod namespace;
 mod operator;
 mod rest;

@@ -90,10 +90,10 @@ pub(crate) struct Second {
     pub(crate) reads: u64,
     /// Attempts that had to be repeated.
     pub(crate) retries: u64,
-    /// The longest that a request of a client that routes itself had taken or has been taking, milliseconds,
-    /// retries included.
+    /// The longest that a writer that routes itself was or has been without an acknowledgement, milliseconds:
+    /// requests and their retries, its reads in between included, its rests not.
     pub(crate) routed_ms: u64,
-    /// The same of a client that knows only the Service.
+    /// The same of a writer that knows only the Service.
     pub(crate) proxied_ms: u64,
 }
 

@@ -66,8 +66,9 @@ pub(super) async fn run(options: Options) -> Result<()> {
     let work = |mut worker: Worker| {
         let (meter, stop) = (Arc::clone(&meter), Arc::clone(&stop));
         async move {
+            let mut without = Duration::ZERO;
             while !stop.load(Ordering::Relaxed) {
-                request(&mut worker, &meter).await?;
+                without = request(&mut worker, &meter, without).await?;
                 sleep(think).await;
             }
             Ok(worker)
@@ -100,11 +101,12 @@ fn system(worker: usize) -> System {
     if worker.is_multiple_of(2) { System::FlinRouted } else { System::FlinProxied }
 }
 
-/// One request about a key of the worker's own, until it is answered.
-async fn request(worker: &mut Worker, meter: &Meter) -> Result<()> {
+/// One request about a key of the worker's own, until it is answered. The worker has spent `without` on requests
+/// since its last write was acknowledged; returns for how long it has now.
+async fn request(worker: &mut Worker, meter: &Meter, without: Duration) -> Result<Duration> {
     let at = worker.random.random_range(0..worker.ledger.len());
     let writes = worker.random.random_range(0..100) < WRITES_PERCENT;
-    let (begin, retries) = (meter.begin(worker.system), worker.retries);
+    let (begin, retries) = (meter.begin(worker.system, without), worker.retries);
     if writes {
         worker.write(at).await?;
     } else {
@@ -113,36 +115,40 @@ async fn request(worker: &mut Worker, meter: &Meter) -> Result<()> {
         let fit = worker.ledger.expect(at, found.as_deref(), worker.shape.value_bytes);
         fit.map_err(|why| anyhow!("a read saw what it must not: {why}"))?;
     }
-    meter.end(begin, writes, worker.retries - retries);
-    Ok(())
+    let without = meter.end(begin, writes, worker.retries - retries);
+    Ok(if writes { Duration::ZERO } else { without })
 }
 
 /// Counts the requests of each second.
 #[derive(Default)]
 struct Meter {
     second: Mutex<Second>,
-    /// What is in flight, by its number.
+    /// What is in flight, by its number, and since when its worker is without an acknowledgement: rests between
+    /// requests are left out.
     waiting: Mutex<BTreeMap<u64, (System, Instant)>>,
     next: AtomicU64,
 }
 
 impl Meter {
-    /// A request begins; returns its number.
-    fn begin(&self, system: System) -> u64 {
+    /// A request begins of a worker that has spent `without` since its last acknowledgement; returns its number.
+    fn begin(&self, system: System, without: Duration) -> u64 {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.waiting().insert(number, (system, Instant::now()));
+        let now = Instant::now();
+        let since = now.checked_sub(without).unwrap_or(now);
+        self.waiting().insert(number, (system, since));
         number
     }
 
-    /// A request was answered.
-    fn end(&self, number: u64, wrote: bool, retries: u64) {
+    /// A request was answered; returns how long its worker was without an acknowledgement.
+    fn end(&self, number: u64, wrote: bool, retries: u64) -> Duration {
         let waited = self.waiting().remove(&number);
         let mut second = self.second.lock().expect("no holder of the lock panics");
         *(if wrote { &mut second.writes } else { &mut second.reads }) += 1;
         second.retries += retries;
-        if let Some((system, since)) = waited {
-            second.waited(system, since.elapsed());
-        }
+        let Some((system, since)) = waited else { return Duration::ZERO };
+        let without = since.elapsed();
+        second.waited(system, without);
+        without
     }
 
     /// Tells every second, without end.
@@ -182,14 +188,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_second_knows_who_waited_longest() {
         let meter = Meter::default();
-        let (routed, proxied) = (meter.begin(System::FlinRouted), meter.begin(System::FlinProxied));
-        sleep(Duration::from_millis(30)).await;
-        meter.end(routed, true, 2);
-        sleep(Duration::from_millis(40)).await;
-        meter.end(proxied, false, 0);
+        let ms = Duration::from_millis;
+        let routed = meter.begin(System::FlinRouted, Duration::ZERO);
+        let proxied = meter.begin(System::FlinProxied, ms(5));
+        sleep(ms(30)).await;
+        assert_eq!(meter.end(routed, true, 2), ms(30));
+        sleep(ms(40)).await;
+        assert_eq!(meter.end(proxied, false, 0), ms(75), "it was without one before the read");
         let second = *meter.second.lock().expect("nobody panics");
         let told = (second.writes, second.reads, second.retries);
-        assert_eq!((told, second.routed_ms, second.proxied_ms), ((1, 1, 2), 30, 70));
+        assert_eq!((told, second.routed_ms, second.proxied_ms), ((1, 1, 2), 30, 75));
         assert!(meter.waiting().is_empty());
     }
 }

@@ -1,6 +1,7 @@
 //! The demo cluster as `kubectl` shows it, and a time of rest in which nothing is written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -12,12 +13,21 @@ use crate::harness::{
     DEMO, DEMO_NAMESPACE, FlinCluster, Kubernetes, OPERATOR_NAMESPACE, Rest, Space, condition,
 };
 
+/// The label of a pod that says which zone its machine is in; Kubernetes sets it since 1.35.
+const ZONE: &str = "topology.kubernetes.io/zone";
+/// How long a cluster that was just made may take until its leaders are dealt out.
+const BALANCED: Duration = Duration::from_secs(30);
 /// The columns that `kubectl get flin` must have.
 const COLUMNS: [&str; 6] = ["Ready", "Replicas", "Partitions", "Phase", "Version", "Age"];
+
 pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
     let space = Space { kubernetes: kubernetes.clone(), name: DEMO_NAMESPACE.to_owned() };
     let demo = FlinCluster::named(&space, DEMO);
-    let status = demo.await_available().await?;
+    demo.await_available().await?;
+    let status = demo.await_status("it is in balance", BALANCED, |object| {
+        condition(object, "Rebalancing")["status"] == "False"
+    });
+    let status = status.await?;
     let rest = Rest::begin(kubernetes, &[DEMO_NAMESPACE, OPERATOR_NAMESPACE]).await?;
     conditions(&status)?;
     table(kubernetes).await.context("kubectl get flin")?;
@@ -25,11 +35,17 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
     objects(&demo).await?;
     pods(&demo).await?;
     from_inside(&demo).await?;
+    zones(&demo).await.context("zones")?;
     rest.end().await
 }
 
 fn conditions(object: &Value) -> Result<()> {
-    for (kind, status) in [("Available", "True"), ("Progressing", "False"), ("Degraded", "False")] {
+    for (kind, status) in [
+        ("Available", "True"),
+        ("Progressing", "False"),
+        ("Degraded", "False"),
+        ("Rebalancing", "False"),
+    ] {
         let condition = condition(object, kind);
         ensure!(condition["status"] == status, "{kind} is {condition}, not {status}");
         for field in ["reason", "message", "lastTransitionTime"] {
@@ -139,5 +155,33 @@ async fn from_inside(demo: &FlinCluster) -> Result<()> {
     let said = demo.flin(&["cluster", "status"]).await?;
     let healthy = said.lines().any(|line| line.split_whitespace().eq(["Health", "healthy"]));
     ensure!(healthy, "seen from inside it is not healthy:\n{said}");
+    Ok(())
+}
+
+/// Every node knows the zone that its pod is in, and every partition has its replicas in three zones.
+async fn zones(demo: &FlinCluster) -> Result<()> {
+    let members = demo.flin_json(&["cluster", "members"]).await?;
+    let members = members.as_array().context("a list of members")?;
+    let mut zone_of = BTreeMap::new();
+    for pod in demo.pods().await? {
+        let name = pod.metadata.name.unwrap_or_default();
+        let Some(zone) = pod.metadata.labels.unwrap_or_default().remove(ZONE) else {
+            println!("    {name} has no label {ZONE}: zones are not looked at");
+            return Ok(());
+        };
+        let member = members.iter().find(|member| member["name"] == *name);
+        let member = member.with_context(|| format!("{name} is no member"))?;
+        ensure!(member["zone"] == *zone, "{name} runs in zone {zone} and says {}", member["zone"]);
+        zone_of.insert(member["nodeId"].as_u64().context("a member has an id")?, zone);
+    }
+    let partitions = demo.flin_json(&["cluster", "partitions"]).await?;
+    let partitions = partitions.as_array().context("a list of partitions")?;
+    ensure!(partitions.len() == 64, "there are {} partitions", partitions.len());
+    for partition in partitions {
+        let nodes = partition["nodes"].as_array().context("a partition is on nodes")?;
+        let ids = nodes.iter().filter_map(Value::as_u64);
+        let zones: BTreeSet<_> = ids.filter_map(|id| zone_of.get(&id)).collect();
+        ensure!(zones.len() == 3, "its replicas are in the zones {zones:?}: {partition}");
+    }
     Ok(())
 }

@@ -1,16 +1,25 @@
 //! Specs that break a rule: the API server refuses each, in words that say which rule.
 
 use anyhow::{Context, Result, bail, ensure};
-use kube::api::{Patch, PatchParams};
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use serde_yaml::Deserializer;
 
 use crate::harness::{DEMO, DEMO_NAMESPACE, FlinCluster, Kubernetes, Space, flinclusters};
+
+/// What is committed for people to begin with.
+const EXAMPLES: [(&str, &str); 2] = [
+    ("examples/flincluster.yaml", include_str!("../../../examples/flincluster.yaml")),
+    ("examples/hpa.yaml", include_str!("../../../examples/hpa.yaml")),
+];
 
 /// What is wrong with a new cluster: a pointer into the object, the value there, words of the refusal.
 fn creations() -> Vec<(&'static str, Value, &'static str)> {
     let long_name = "a-name-of-more-than-forty-characters-is-long";
     vec![
-        ("/spec/replicas", json!(2), "replicas must be at least replicationFactor"),
+        ("/spec/replicas", json!(2), "replicas is 2 and replicationFactor is 3: replicas must be"),
         ("/spec/replicas", json!("three"), "expected numeric"),
         ("/spec/replicas", json!(101), "less than or equal to 100"),
         ("/spec/replicationFactor", json!(2), "Unsupported value: 2"),
@@ -32,11 +41,14 @@ fn creations() -> Vec<(&'static str, Value, &'static str)> {
 fn changes() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"partitions": 128}), "partitions is fixed"),
-        (json!({"replicationFactor": 5}), "replicas must be at least replicationFactor"),
+        (
+            json!({"replicationFactor": 5}),
+            "replicas is 3 and replicationFactor is 5: replicas must be",
+        ),
         (json!({"storage": {"size": "1Gi"}}), "never shrinks"),
         (json!({"storage": {"storageClassName": "another"}}), "storageClassName is fixed"),
         (json!({"auth": {"secretName": "mine"}}), "auth cannot be added or removed"),
-        (json!({"replicas": 2}), "replicas must be at least replicationFactor"),
+        (json!({"replicas": 2}), "replicas is 2 and replicationFactor is 3: replicas must be"),
     ]
 }
 
@@ -44,6 +56,7 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
     let space = Space { kubernetes: kubernetes.clone(), name: DEMO_NAMESPACE.to_owned() };
     let good = good();
     create(&space, &good).await.context("a spec that breaks no rule")?;
+    let examples = examples(kubernetes).await?;
     let creations = creations();
     for (pointer, value, words) in &creations {
         let mut object = good.clone();
@@ -59,7 +72,39 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
         expect(&format!("the change {spec}"), changed.map(drop), words)?;
     }
     ensure!(demo.get().await?.metadata.generation == generation, "the demo cluster was changed");
-    Ok(format!("{} specs refused with the reason", creations.len() + changes.len()))
+    let refused = creations.len() + changes.len();
+    Ok(format!("{refused} specs refused with the reason, {examples} objects of the examples taken"))
+}
+
+/// Applies what is in the examples without keeping it; returns how many objects that were.
+async fn examples(kubernetes: &Kubernetes) -> Result<usize> {
+    let mut count = 0;
+    for (file, text) in EXAMPLES {
+        for document in Deserializer::from_str(text) {
+            let object = Value::deserialize(document).with_context(|| format!("read {file}"))?;
+            take(kubernetes, &object).await.with_context(|| format!("apply {file}"))?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
+/// Applies an object of any kind, as `kubectl apply --server-side --dry-run=server` does.
+async fn take(kubernetes: &Kubernetes, object: &Value) -> Result<()> {
+    let word = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    let (version, kind) = word("/apiVersion").zip(word("/kind")).context("it names its kind")?;
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let client = kubernetes.client.clone();
+    let api: Api<DynamicObject> = match word("/metadata/namespace") {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let name = word("/metadata/name").context("it has a name")?;
+    // Whoever applied the example before keeps its fields: this asks only whether they would be taken.
+    let params = PatchParams { field_manager: Some("flin-e2e".to_owned()), ..dry_run() }.force();
+    let taken = api.patch(name, &params, &Patch::Apply(object)).await;
+    taken.map(drop).with_context(|| format!("{kind} {name}"))
 }
 
 fn good() -> Value {
@@ -107,7 +152,21 @@ fn expect(what: &str, result: kube::Result<()>, words: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_example_is_tried() {
+        let package = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the package is");
+        let folder = std::path::Path::new(&package).join("../examples");
+        let files = std::fs::read_dir(folder).expect("there are examples");
+        let names = files.map(|file| file.expect("it can be read").file_name());
+        let there: BTreeSet<_> =
+            names.map(|name| format!("examples/{}", name.to_string_lossy())).collect();
+        let tried = EXAMPLES.iter().map(|(file, _)| (*file).to_owned());
+        assert_eq!(tried.collect::<BTreeSet<_>>(), there);
+    }
 
     #[test]
     fn a_value_is_put_and_removed_by_its_pointer() {

@@ -201,7 +201,7 @@ const SCENARIOS: [Scenario; 20] = [
     Scenario {
         name: "worker-stopped",
         tier: Tier::Long,
-        about: "a machine is switched off: its replicas are made anew elsewhere, and it comes back",
+        about: "a machine is switched off for good: its replicas and then its node are made anew elsewhere",
         run: |kubernetes| worker_stopped::run(kubernetes).boxed_local(),
     },
 ];

@@ -26,11 +26,12 @@ const SCALES: [(u32, Boundaries); 3] = [
     (4, &["after-drain-record", "after-drain-intent"]),
     (NODES, &["after-remove-record", "after-remove", "after-shrink"]),
 ];
-/// In a rollout, and in another one: after-pace and after-template in one would make the status old for too long.
-const ROLLOUTS: [Boundaries; 2] = [
-    &["after-pace", "after-turn-record"],
-    &["after-template", "after-stepdown", "after-delete-pod"],
-];
+/// While each partition gets fewer replicas.
+const FACTOR: Boundaries = &["after-factor-record", "after-factor"];
+/// In a rollout that is taken back when it is on record whose turn is first.
+const REVERTED: Boundaries = &["after-pace", "after-turn-record", "after-release"];
+/// In a rollout; after-pace and after-template in one would make the status old for too long.
+const ROLLOUT: Boundaries = &["after-template", "after-stepdown", "after-delete-pod"];
 
 const KEYS: u32 = 1_000;
 const PARTITIONS: u32 = 8;
@@ -44,7 +45,11 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
     with_failpoints(kubernetes, LONGEST, async |failpoints| {
         with_namespace(kubernetes, "e2e-operator-birth", async |space| {
             let cluster = born(failpoints, space, BIRTHS[0]).await?;
-            on_trial(&cluster, &options(), async |trial| trial.settled(NODES, PATIENCE).await).await
+            on_trial(&cluster, &options(), async |trial| {
+                trial.settled(NODES, PATIENCE).await?;
+                fewer_replicas(failpoints, trial).await
+            })
+            .await
         })
         .await?;
         with_namespace(kubernetes, "e2e-operator-steps", async |space| {
@@ -52,6 +57,7 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
             let ((), settled) = on_trial(&cluster, &options(), async |trial| {
                 trial.settled(NODES, PATIENCE).await?;
                 scaled(failpoints, trial).await?;
+                taken_back(failpoints, trial).await?;
                 rolled(failpoints, trial).await
             })
             .await?;
@@ -65,7 +71,8 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
 
 fn every_boundary() -> impl Iterator<Item = &'static str> {
     let scales = SCALES.iter().map(|(_, boundaries)| *boundaries);
-    BIRTHS.into_iter().chain(scales).chain(ROLLOUTS).flatten().copied()
+    let others = [FACTOR, REVERTED, ROLLOUT];
+    BIRTHS.into_iter().chain(scales).chain(others).flatten().copied()
 }
 
 fn options() -> TrialOptions {
@@ -116,24 +123,48 @@ async fn scaled(failpoints: &Failpoints, trial: &Trial) -> Result<()> {
     Ok(())
 }
 
-async fn rolled(failpoints: &Failpoints, trial: &Trial) -> Result<()> {
-    let changes = [
-        json!({"config": {"logLevel": "warn"}}),
-        json!({"resources": {"requests": {"cpu": "60m"}}}),
-    ];
-    for (change, boundaries) in changes.into_iter().zip(ROLLOUTS) {
-        let what = format!("a rollout of {change}");
-        trial.view.forget_pods();
-        let done = failpoints.ending_at(boundaries, async || {
-            trial.cluster.change(change).await?;
-            let begun = |sight: &Sight| sight.rollout_phase() == "Rolling";
-            trial.view.until("the rollout begins", PATIENCE, begun).await?;
-            trial.settled(NODES, PATIENCE).await?;
-            trial.restarted_once(NODES)
-        });
-        done.await.context(what)?;
-    }
+/// Each partition gets one replica instead of three.
+async fn fewer_replicas(failpoints: &Failpoints, trial: &Trial) -> Result<()> {
+    let done = failpoints.ending_at(FACTOR, async || {
+        trial.cluster.change(json!({"replicationFactor": 1})).await?;
+        let made = |sight: &Sight| {
+            let is_made = sight.cluster().is_some_and(|cluster| cluster.replication_factor == 1);
+            is_made && sight.is_settled(NODES)
+        };
+        trial.view.until("each partition has one replica", PATIENCE, made).await?;
+        Ok(())
+    });
+    done.await.context("one replica instead of three")
+}
+
+/// A rollout that nobody wants any more before its first restart: no pod is made anew.
+async fn taken_back(failpoints: &Failpoints, trial: &Trial) -> Result<()> {
+    trial.view.forget_pods();
+    let done = failpoints.ending_at(REVERTED, async || {
+        trial.cluster.change(json!({"config": {"logLevel": "warn"}})).await?;
+        // The operator has ended then, and rests for ten seconds before it goes on.
+        let is_turn = |sight: &Sight| sight.word("/status/rollout/step") == "HandingOver";
+        trial.view.until("it is on record whose turn is first", PATIENCE, is_turn).await?;
+        trial.cluster.change(json!({"config": null})).await?;
+        trial.settled(NODES, PATIENCE).await
+    });
+    done.await.context("a rollout that is taken back")?;
+    let uids = trial.view.pods().uids;
+    let untouched = uids.values().all(|uids| uids.len() == 1);
+    ensure!(untouched, "a pod was restarted for nothing; uids by name: {uids:?}");
     Ok(())
+}
+
+async fn rolled(failpoints: &Failpoints, trial: &Trial) -> Result<()> {
+    trial.view.forget_pods();
+    let done = failpoints.ending_at(ROLLOUT, async || {
+        trial.cluster.change(json!({"resources": {"requests": {"cpu": "60m"}}})).await?;
+        let begun = |sight: &Sight| sight.rollout_phase() == "Rolling";
+        trial.view.until("the rollout begins", PATIENCE, begun).await?;
+        trial.settled(NODES, PATIENCE).await?;
+        trial.restarted_once(NODES)
+    });
+    done.await.context("a rollout")
 }
 
 #[cfg(test)]
@@ -144,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_failpoint_that_is_documented_is_tried() {
-        let documented = include_str!("../../../docs/OPERATOR.md").lines().filter_map(|line| {
+        let documented = include_str!("../../../docs/DEVELOPMENT.md").lines().filter_map(|line| {
             let name = line.strip_prefix("| `")?.split('`').next()?;
             name.starts_with("after-").then_some(name)
         });

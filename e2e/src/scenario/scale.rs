@@ -43,7 +43,7 @@ pub(super) async fn run(kubernetes: &Kubernetes) -> Result<String> {
         let moved: u64 = phases.iter().map(|phase| phase.replicas_moved).sum();
         let minimum: u64 = phases.iter().map(|phase| phase.replicas_minimum).sum();
         Ok(format!(
-            "{moved} replicas moved ({minimum} at least), longest wait {stall} ms; {}; {rested}",
+            "{moved} replicas moved ({minimum} at least), longest stall {stall} ms; {}; {rested}",
             words(&settled)
         ))
     })

@@ -1,9 +1,12 @@
 //! A machine of the Kubernetes cluster is switched off with one of four nodes on it: after a while its replicas
-//! are made anew on the others. Then it comes back.
+//! are made anew on the others. Then it is given up: the node comes back on another machine, as a new one. At last
+//! the machine is switched on again, and changes nothing.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::harness::{FlinCluster, Kubernetes, Machine, Sight, small_spec_with, with_namespace};
@@ -58,10 +61,11 @@ async fn choose(cluster: &FlinCluster) -> Result<(Machine, Machine)> {
 }
 
 async fn off_and_on(trial: &Trial, victim: &Machine) -> Result<String> {
-    trial.settled(NODES, PATIENCE).await?;
+    let before = trial.settled(NODES, PATIENCE).await?;
     let pods = trial.cluster.pods().await?;
     let pod = pods.iter().find(|pod| victim.hosts(pod)).context("the machine has a node")?;
     let name = pod.metadata.name.clone().unwrap_or_default();
+    let old = node_id(&before, &name).with_context(|| format!("{name} is no member"))?;
     let stopped_us = unix_us();
     victim.stop().await?;
     let made_anew = |sight: &Sight| {
@@ -75,7 +79,55 @@ async fn off_and_on(trial: &Trial, victim: &Machine) -> Result<String> {
     let sight = trial.view.until(&what, PATIENCE, made_anew).await?;
     let seconds = (unix_us() - stopped_us) / 1_000_000;
     ensure!(sight.is("Available", "True"), "it does not serve any more: {}", sight.words());
+    wish_waits(trial, &name).await.context("one node more while one is away")?;
+    give_up(trial, &name).await.context("give the machine up")?;
+    let replaced = |sight: &Sight| {
+        node_id(sight, &name).is_some_and(|new| new != old) && sight.is_settled(NODES)
+    };
+    let what = format!("another node of the name {name} holds its share");
+    let after = trial.view.until(&what, PATIENCE, replaced).await?;
+    let new = node_id(&after, &name).unwrap_or_default();
+    ensure!(new > old, "node {old} was replaced by {new}: ids are never used again");
+    let pod = trial.cluster.pod(&name).await?;
+    ensure!(!victim.hosts(&pod), "{name} is said to run on a machine that is off");
     victim.start().await?;
     trial.settled(NODES, PATIENCE).await.context("after the machine came back")?;
-    Ok(format!("{seconds} s after {} was off the replicas of {name} were elsewhere", victim.name))
+    Ok(format!(
+        "{seconds} s after {} was off the replicas of {name} were elsewhere; node {old} was replaced by {new}",
+        victim.name
+    ))
+}
+
+/// Another node is asked for while `missing` is away: that waits, and says for what, until it is taken back.
+async fn wish_waits(trial: &Trial, missing: &str) -> Result<()> {
+    trial.cluster.scale(NODES + 1).await?;
+    let parts = [format!("spec.replicas is {}", NODES + 1), format!("waiting for {missing}")];
+    let waits = |sight: &Sight| {
+        let told = sight.message("Progressing");
+        let is_told = parts.iter().all(|part| told.contains(part));
+        sight.is_current() && sight.is("Progressing", "True") && is_told
+    };
+    trial.view.until(&format!("it waits for {missing} and says so"), PATIENCE, waits).await?;
+    let pods = trial.cluster.pods().await?.len();
+    ensure!(pods == NODES as usize, "there are {pods} pods: it was begun all the same");
+    trial.cluster.scale(NODES).await
+}
+
+/// What people do about a node whose machine never comes back, as told in docs/OPERATOR.md. No kubelet is left to
+/// confirm that the pod has ended, and the claim goes once no pod uses it.
+async fn give_up(trial: &Trial, name: &str) -> Result<()> {
+    let space = &trial.cluster.space;
+    let claims = space.api::<PersistentVolumeClaim>();
+    let claim = format!("data-{name}");
+    claims.delete(&claim, &DeleteParams::default()).await.context("delete the claim")?;
+    let pod = trial.cluster.pod(name).await?;
+    space.delete_by_force(std::slice::from_ref(&pod)).await
+}
+
+/// The id of the only member of that name.
+fn node_id(sight: &Sight, name: &str) -> Option<u64> {
+    let members = &sight.cluster()?.members;
+    let mut named = members.iter().filter(|member| member.name == name);
+    let first = named.next()?.node_id;
+    named.next().is_none().then_some(first)
 }

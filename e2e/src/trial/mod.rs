@@ -3,6 +3,7 @@
 
 mod minimum;
 mod phase;
+mod sent;
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -61,12 +62,13 @@ pub(crate) struct Trial {
     pub(crate) view: View,
     seconds: RefCell<Vec<Second>>,
     load_pod: String,
+    partitions: u32,
 }
 
 /// Runs `body` while the cluster is under load and watched; then ends the load, which reads everything back.
 ///
 /// # Errors
-/// Those of `body`; the first lie of the status; a read that saw what it must not; an acknowledged write that
+/// Those of `body`; that something is there which no node of the cluster needs; the first lie of the status; a read that saw what it must not; an acknowledged write that
 /// was not there at the end.
 pub(crate) async fn on_trial<T>(
     cluster: &FlinCluster,
@@ -87,11 +89,13 @@ pub(crate) async fn on_trial<T>(
         view: View::new(),
         seconds: RefCell::default(),
         load_pod: load.pod.clone(),
+        partitions: options.partitions,
     };
     let work = async {
         let first = |sight: &Sight| sight.cluster().is_some() && !sight.object.is_null();
         trial.view.until("the cluster is seen", REPORT_LAG, first).await?;
         let value = body(&trial).await?;
+        trial.left_nothing_behind().await?;
         let load = cluster.pod(&trial.load_pod).await?;
         cluster.space.terminate(&load).await?;
         Ok(value)

@@ -14,14 +14,18 @@ use tokio::time::sleep;
 
 use super::Trial;
 use super::minimum::{Held, minimum_moves};
+use super::sent::Sent;
 use crate::harness::{Passed, Seen, Sight, await_condition, events_since};
 use crate::load::report::Second;
 use crate::traffic::recorder::unix_us;
+use crate::traffic::watch::ClusterFacts;
 
 /// How long the load runs undisturbed before a change, to compare with.
 const BEFORE: Duration = Duration::from_secs(4);
 /// How long volumes may take to go after their pods.
 const VOLUMES_GO: Duration = Duration::from_secs(30);
+/// How long a node may take to let a replica go that was moved elsewhere.
+const ORPHANS_GO: Duration = Duration::from_secs(30);
 /// How long the last event may follow the status.
 const EVENTS_LAG: Duration = Duration::from_secs(10);
 
@@ -36,15 +40,19 @@ pub(crate) struct Phase {
     /// The fewest with which it could have been done.
     pub(crate) replicas_minimum: u64,
     pub(crate) bytes_moved: u64,
+    /// Keys and values that nodes sent each other in snapshots.
+    pub(crate) bytes_sent: u64,
+    /// The fewest replicas, times the live data of a replica on average.
+    pub(crate) bytes_minimum: u64,
     pub(crate) impact: Impact,
 }
 
 /// What the clients went through.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Impact {
-    /// The longest request of a client that routes itself, milliseconds.
+    /// The longest that a writer that routes itself was without an acknowledgement, milliseconds.
     pub(crate) longest_routed_ms: u64,
-    /// The longest request of a client that knows only the Service, milliseconds.
+    /// The longest that a writer that knows only the Service was, milliseconds.
     pub(crate) longest_proxied_ms: u64,
     /// Acknowledged writes in a second: on average before, on average meanwhile, and in the worst second.
     pub(crate) writes_before: u64,
@@ -63,9 +71,9 @@ impl Trial {
         sleep(BEFORE).await;
         let before = self.view.now();
         let (from, held) = held(&before, to)?;
-        let begin_us = unix_us();
+        let (mut sent, begin_us) = (Sent::begin(&self.cluster).await?, unix_us());
         self.cluster.scale(to).await?;
-        let after = self.settled(to, patience).await?;
+        let after = sent.count_during(self.settled(to, patience)).await?;
         let end_us = unix_us();
         self.told(begin_us, from, to).await?;
         self.left_nothing(to).await?;
@@ -77,6 +85,8 @@ impl Trial {
             replicas_moved: new.replicas_moved - old.replicas_moved,
             replicas_minimum: minimum_moves(&held, to),
             bytes_moved: new.bytes_moved - old.bytes_moved,
+            bytes_sent: sent.bytes(),
+            bytes_minimum: minimum_moves(&held, to) * self.replica_bytes(new).await?,
             impact: self.impact(begin_us, end_us).await?,
         };
         println!("    {phase}");
@@ -86,6 +96,12 @@ impl Trial {
             "{moved} replicas were moved, {minimum} would have done"
         );
         Ok(phase)
+    }
+
+    /// The live data of a replica of a partition, on average.
+    async fn replica_bytes(&self, now: &ClusterFacts) -> Result<u64> {
+        let replicas = u64::from(self.partitions * now.replication_factor).max(1);
+        Ok(self.cluster.metric("flin_data_bytes").await? / replicas)
     }
 
     /// Waits until so many nodes are there, all is in balance, and the status says so.
@@ -119,7 +135,16 @@ impl Trial {
         .await
     }
 
-    /// Waits until pods and volumes are those of `nodes` nodes; there is one Secret.
+    /// As [`Trial::left_nothing`], of as many nodes as are asked for.
+    ///
+    /// # Errors
+    /// When something stays.
+    pub(super) async fn left_nothing_behind(&self) -> Result<()> {
+        let nodes = self.cluster.get().await?.data["spec"]["replicas"].as_u64();
+        self.left_nothing(u32::try_from(nodes.context("spec.replicas")?)?).await
+    }
+
+    /// Waits until pods, volumes and replicas are those of `nodes` nodes; there is one Secret.
     ///
     /// # Errors
     /// When something stays.
@@ -130,6 +155,19 @@ impl Trial {
             let fit = (pods, volumes) == (nodes as usize, nodes as usize);
             Ok(Seen::when(fit, format!("{pods} pods and {volumes} volumes")))
         })
+        .await?;
+        let now = self.view.now();
+        let factor = now.cluster().context("no node was heard yet")?.replication_factor;
+        // The meta group has as many replicas as each partition.
+        let wanted = u64::from((self.partitions + 1) * factor);
+        await_condition(
+            "nodes host the replicas of the cluster and no others",
+            ORPHANS_GO,
+            async || {
+                let hosted = self.cluster.metric("flin_raft_replicas").await?;
+                Ok(Seen::when(hosted == wanted, format!("{hosted} replicas, not {wanted}")))
+            },
+        )
         .await?;
         let secrets = self.count::<Secret>().await?;
         ensure!(secrets == 1, "there are {secrets} Secrets, not 1");
@@ -183,21 +221,29 @@ impl Impact {
         }
     }
 
-    /// The longest request of any client, milliseconds.
+    /// The longest that any writer was without an acknowledgement, milliseconds.
     pub(crate) fn longest_ms(&self) -> u64 {
         self.longest_routed_ms.max(self.longest_proxied_ms)
     }
 }
 
+impl Phase {
+    /// How many times the fewest bytes were sent; none when nothing had to be.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+    pub(crate) fn bytes_ratio(&self) -> Option<f64> {
+        (self.bytes_minimum > 0).then(|| self.bytes_sent as f64 / self.bytes_minimum as f64)
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, seconds, replicas_moved, replicas_minimum, bytes_moved, impact } =
-            self;
+        let Self { from, to, seconds, replicas_moved, replicas_minimum, impact, .. } = self;
         write!(
             out,
             "{from} -> {to} in {seconds:.1} s: {replicas_moved} replicas moved ({replicas_minimum} at least), \
-             {:.1} MiB; {impact}",
-            mib(*bytes_moved)
+             {:.1} MiB sent ({:.1} at least); {impact}",
+            mib(self.bytes_sent),
+            mib(self.bytes_minimum)
         )
     }
 }
@@ -206,7 +252,7 @@ impl fmt::Display for Impact {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
-            "longest wait {} ms routed, {} ms proxied; {} writes/s before, {} meanwhile, {} in the worst \
+            "longest stall {} ms routed, {} ms proxied; {} writes/s before, {} meanwhile, {} in the worst \
              second; {} retries",
             self.longest_routed_ms,
             self.longest_proxied_ms,

@@ -73,6 +73,8 @@ pub struct ReportedMember {
     pub leaders: u32,
     /// What is to become of it.
     pub state: MemberState,
+    /// The zone it is in; empty when it does not know.
+    pub zone: String,
     /// Replicas of any group, those being added or removed included; 0: it can be removed.
     pub holds: u32,
     /// The size of its data volume in bytes; 0 when unknown.

@@ -160,6 +160,7 @@ fn reported_member(member: admin::Member) -> ReportedMember {
             member::State::Replaced => MemberState::Replaced,
         },
         name: member.name,
+        zone: member.zone,
         node_id: member.node_id,
         alive: member.alive,
         replicas: member.replicas,

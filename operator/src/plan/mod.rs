@@ -6,11 +6,13 @@ mod capacity;
 mod refusal;
 pub mod rollout;
 pub mod scale;
+mod zones;
 
 pub use capacity::Lack;
 pub use refusal::Refusal;
 pub use rollout::{Act, Rollout, Target};
 pub use scale::Scale;
+pub use zones::SharedZones;
 
 use std::fmt;
 

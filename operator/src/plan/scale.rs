@@ -21,6 +21,7 @@ use flin_crds::{ScalePhase, ScaleStatus, names};
 
 use super::capacity;
 use super::refusal::Refusal;
+use super::zones::{self, SharedZones};
 use crate::nodes::{MemberState, Order, Report, ReportedMember};
 use crate::observe::Pod;
 use crate::units;
@@ -65,6 +66,8 @@ pub struct Scale {
     pub staying: Vec<String>,
     /// What is asked for and cannot be.
     pub refusal: Option<Refusal>,
+    /// Why replicas share zones on the nodes that stay, when they do.
+    pub shared_zones: Option<SharedZones>,
 }
 
 impl Scale {
@@ -207,7 +210,8 @@ impl<'a> Planner<'a> {
         let joining = newcomers.names().to_vec();
         let mut status = ScaleStatus { phase, joining, ..ScaleStatus::default() };
         self.describe(&mut status, before, &newcomers);
-        let mut scale = Scale { replicas, orders, status, staying, refusal: None };
+        let shared_zones = self.shared_zones();
+        let mut scale = Scale { replicas, orders, status, staying, refusal: None, shared_zones };
         match obstacle {
             Some(Obstacle::Wait(words)) => match &mut scale.status.message {
                 Some(message) => *message = format!("{message}; {words}"),
@@ -376,6 +380,11 @@ impl<'a> Planner<'a> {
                 let (want, replication_factor) = (self.facts.want, self.facts.replication_factor);
                 Obstacle::Refuse(Refusal::Capacity { want, replication_factor, lack })
             })
+    }
+
+    fn shared_zones(&self) -> Option<SharedZones> {
+        let stayers: Vec<_> = self.stayers().collect();
+        zones::shared(&stayers, self.report.partitions, self.facts.replication_factor)
     }
 
     fn wish(&self) -> String {

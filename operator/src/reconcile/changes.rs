@@ -78,7 +78,7 @@ fn reach(context: &Context, order: &Order) {
         Order::SetDraining(_) => Boundary::AfterDrainIntent,
         Order::RemoveMember(_) => Boundary::AfterRemove,
         Order::SetRebalance(_) => Boundary::AfterPace,
-        Order::SetReplicationFactor(_) => return,
+        Order::SetReplicationFactor(_) => Boundary::AfterFactor,
     };
     context.failpoint.reach(boundary);
 }
@@ -146,6 +146,10 @@ pub(super) fn intent(before: &Recorded, status: &FlinClusterStatus) -> Option<Bo
         (Some(ScalePhase::Removing), _) if before.scale.phase != ScalePhase::Removing => {
             Some(Boundary::AfterRemoveRecord)
         }
+        // From rest, only another number of replicas begins with this step.
+        (Some(ScalePhase::Rebalancing), _) if before.scale.phase == ScalePhase::Idle => {
+            Some(Boundary::AfterFactorRecord)
+        }
         (_, Some(RolloutStep::HandingOver)) if before.rollout.step != step => {
             Some(Boundary::AfterTurnRecord)
         }
@@ -172,7 +176,9 @@ pub(super) async fn act(
         }
         Act::Delete(target) => delete(context, cluster, target).await?,
         Act::Release(target) => {
-            if !release(context, target, password).await {
+            if release(context, target, password).await {
+                context.failpoint.reach(Boundary::AfterRelease);
+            } else {
                 let recorded = &cluster.recorded.rollout;
                 status.phase = recorded.phase;
                 status.current.clone_from(&recorded.current);
@@ -265,12 +271,15 @@ mod tests {
         for (now, boundary) in [
             ((ScalePhase::Draining, None), Boundary::AfterDrainRecord),
             ((ScalePhase::Removing, None), Boundary::AfterRemoveRecord),
+            ((ScalePhase::Rebalancing, None), Boundary::AfterFactorRecord),
             ((ScalePhase::Idle, Some(RolloutStep::HandingOver)), Boundary::AfterTurnRecord),
         ] {
             let told = status(now.0, now.1);
             assert_eq!(intent(&recorded(rest.0, rest.1), &told), Some(boundary));
             assert_eq!(intent(&recorded(now.0, now.1), &told), None, "said before");
         }
+        let rebalancing = status(ScalePhase::Rebalancing, None);
+        assert_eq!(intent(&recorded(ScalePhase::Joining, None), &rebalancing), None);
         assert_eq!(intent(&recorded(rest.0, rest.1), &status(ScalePhase::Joining, None)), None);
     }
 }

@@ -10,7 +10,7 @@ pub use backoff::Failures;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flin_crds::{BootstrapPhase, FlinCluster, FlinClusterStatus, Phase, RolloutPhase};
+use flin_crds::{BootstrapPhase, FlinCluster, FlinClusterStatus, Phase, RolloutPhase, condition};
 use k8s_openapi::jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Recorder, Reporter};
@@ -250,11 +250,15 @@ async fn finish(
 fn look_again(status: &FlinClusterStatus, writes: usize) -> Duration {
     let is_blocked =
         status.rollout.as_ref().is_some_and(|rollout| rollout.phase == RolloutPhase::Blocked);
+    let is_rebalancing = status
+        .conditions
+        .iter()
+        .any(|found| found.type_ == condition::REBALANCING && found.status == "True");
     match status.phase {
         _ if writes > 0 => LOOK_AGAIN_CHANGING,
         Some(Phase::RollingOut) if is_blocked => LOOK_AGAIN_UNHEALTHY,
         Some(Phase::Forming | Phase::Scaling | Phase::RollingOut) => LOOK_AGAIN_CHANGING,
-        Some(Phase::Running) => LOOK_AGAIN_HEALTHY,
+        Some(Phase::Running) if !is_rebalancing => LOOK_AGAIN_HEALTHY,
         _ => LOOK_AGAIN_UNHEALTHY,
     }
 }

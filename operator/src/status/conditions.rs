@@ -1,4 +1,4 @@
-//! Conditions: three verdicts with reasons, each with the time it last turned.
+//! Conditions: four verdicts with reasons, each with the time it last turned.
 
 use flin_crds::{FlinClusterStatus, condition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -40,12 +40,13 @@ impl Verdict {
     }
 }
 
-/// The three verdicts on a cluster.
+/// The verdicts on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Verdicts {
     pub(super) available: Verdict,
     pub(super) progressing: Verdict,
     pub(super) degraded: Verdict,
+    pub(super) rebalancing: Verdict,
 }
 
 /// Writes conditions that keep the time of their last turn.
@@ -63,6 +64,7 @@ impl<'a> Conditions<'a> {
             self.one(condition::AVAILABLE, &verdicts.available),
             self.one(condition::PROGRESSING, &verdicts.progressing),
             self.one(condition::DEGRADED, &verdicts.degraded),
+            self.one(condition::REBALANCING, &verdicts.rebalancing),
         ]
     }
 
@@ -73,11 +75,13 @@ impl<'a> Conditions<'a> {
         let is_born = self.moment.prior.is_some_and(|prior| prior.bootstrap.is_some());
         let prior = |type_| self.moment.prior.and_then(|prior| find(prior, type_)).cloned();
         let kept = |type_| prior(type_).filter(|_| is_born);
-        let degraded = Verdict::new(Answer::No, reason, "nothing is made yet");
+        let nothing = Verdict::new(Answer::No, reason, "nothing is made yet");
+        let kept_or = |type_, verdict| kept(type_).unwrap_or_else(|| self.one(type_, verdict));
         vec![
-            kept(condition::AVAILABLE).unwrap_or_else(|| self.one(condition::AVAILABLE, &no)),
+            kept_or(condition::AVAILABLE, &no),
             self.one(condition::PROGRESSING, &no),
-            kept(condition::DEGRADED).unwrap_or_else(|| self.one(condition::DEGRADED, &degraded)),
+            kept_or(condition::DEGRADED, &nothing),
+            kept_or(condition::REBALANCING, &nothing),
         ]
     }
 

@@ -1,6 +1,7 @@
 //! Events: what changed from one status to the next, for `kubectl describe`.
 
 use flin_crds::{BootstrapPhase, FlinClusterStatus, condition, reason};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::conditions::find;
 use super::story;
@@ -81,7 +82,16 @@ pub fn happenings(old: Option<&FlinClusterStatus>, new: &FlinClusterStatus) -> V
             all.push(Happening { is_warning, ..Happening::normal(&now.reason, note) });
         }
     }
+    all.extend(zones_shared(old, new));
     all
+}
+
+/// That replicas share zones, once the nodes are in balance and it will stay so.
+fn zones_shared(old: Option<&FlinClusterStatus>, new: &FlinClusterStatus) -> Option<Happening> {
+    let is_said = |condition: &&Condition| condition.reason == reason::ZONES_SHARED;
+    let now = find(new, condition::REBALANCING).filter(is_said)?;
+    let before = old.and_then(|old| find(old, condition::REBALANCING)).filter(is_said);
+    before.is_none().then(|| Happening::normal(reason::ZONES_SHARED, cut(&now.message)))
 }
 
 fn birth(old: Option<&FlinClusterStatus>, new: &FlinClusterStatus) -> Option<Happening> {

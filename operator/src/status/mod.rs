@@ -5,6 +5,7 @@
 mod conditions;
 mod events;
 mod members;
+mod rebalancing;
 mod story;
 mod verdicts;
 

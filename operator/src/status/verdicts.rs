@@ -4,6 +4,7 @@ use flin_crds::{BootstrapPhase, Phase, RolloutPhase, RolloutStep, ScalePhase, re
 
 use super::Past;
 use super::conditions::{Answer, Verdict, Verdicts};
+use super::rebalancing;
 use crate::nodes::Report;
 use crate::observe::Observed;
 use crate::plan::scale::named;
@@ -91,6 +92,7 @@ impl<'a> Health<'a> {
             available: self.available(),
             progressing: self.progressing(),
             degraded: self.degraded(),
+            rebalancing: self.rebalancing(),
         }
     }
 
@@ -201,7 +203,7 @@ impl<'a> Health<'a> {
                 }
                 return Some((reason::ROLLING_OUT, words));
             }
-            ScalePhase::Idle => return None,
+            ScalePhase::Idle => return self.moves(),
         };
         let (from, to) = (scale.from.unwrap_or_default(), scale.to.unwrap_or_default());
         let words = scale.message.as_deref().unwrap_or_default();
@@ -209,6 +211,28 @@ impl<'a> Health<'a> {
             true => (reason, words.to_owned()),
             false => (reason, format!("from {from} to {to} nodes: {words}")),
         })
+    }
+
+    /// What the nodes move without a change of scale: a node is replaced, or people empty one.
+    fn moves(&self) -> Option<(&'static str, String)> {
+        let mut words = rebalancing::moves(&self.report?.rebalance)?;
+        let rollout = &self.settle.rollout.status;
+        let blocked = rollout.message.as_deref().filter(|_| rollout.phase == RolloutPhase::Blocked);
+        for other in [blocked, self.settle.scale.waits_for()].into_iter().flatten() {
+            words = format!("{words}. {other}");
+        }
+        Some((reason::REBALANCING, words))
+    }
+
+    fn rebalancing(&self) -> Verdict {
+        let Some(report) = self.report else {
+            let words = "no node answered the operator";
+            return Verdict::new(Answer::Unknown, reason::NODES_UNREACHABLE, words);
+        };
+        if self.is_forming() {
+            return Verdict::new(Answer::No, reason::FORMING, "the cluster is being made");
+        }
+        rebalancing::judge(&report.rebalance, self.settle.scale.shared_zones.as_ref())
     }
 
     fn degraded(&self) -> Verdict {

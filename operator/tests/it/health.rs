@@ -166,3 +166,73 @@ async fn meta_group_without_a_leader_is_told_apart_from_partitions_without_one()
     assert_eq!(world.verdict("Degraded"), "True MetaLeaderless");
     assert_eq!(disruptions_allowed(&world), 0);
 }
+
+#[tokio::test]
+async fn moves_without_a_change_of_scale_are_progress_too() {
+    let world = World::running().await;
+    assert_eq!(world.verdict("Rebalancing"), "False Balanced");
+    world.nodes_say(|report| {
+        report.rebalance.balanced = false;
+        report.rebalance.moving = 2;
+        report.rebalance.replicas_left = 7;
+    });
+    world.passes(1).await;
+    assert_eq!(world.pass().await.expect("nothing fails here"), requeued(5));
+    assert_eq!(world.verdict("Rebalancing"), "True ReplicasMoving");
+    assert_eq!(world.verdict("Progressing"), "True Rebalancing");
+    let words = "7 replicas left to move, 2 at this moment";
+    assert_eq!(world.condition("Rebalancing").message, words);
+    assert_eq!(world.condition("Progressing").message, words);
+    assert_eq!(disruptions_allowed(&world), 0);
+    world.moves_finish();
+    world.passes(2).await;
+    assert_eq!(world.verdict("Rebalancing"), "False Balanced");
+    assert_eq!(world.verdict("Progressing"), "False Settled");
+}
+
+#[tokio::test]
+async fn paused_moves_are_no_reason_to_write_while_clients_do() {
+    let world = World::running().await;
+    world.ask(|spec| spec["rebalance"] = json!({"paused": true}));
+    world.nodes_say(|report| {
+        report.rebalance.balanced = false;
+        report.rebalance.replicas_left = 7;
+        report.rebalance.blocked = "moves are paused, 7 replicas wait".to_owned();
+    });
+    world.passes(3).await;
+    assert_eq!(world.verdict("Rebalancing"), "True MovesPaused");
+    world.api.writes();
+    for bytes in [1_000, 2_000] {
+        world.nodes_say(|report| report.rebalance.bytes_left = bytes);
+        world.passes(1).await;
+    }
+    assert_eq!(world.api.writes(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn nodes_that_share_zones_are_told_once_and_refuse_nothing() {
+    let world = World::running().await;
+    world.nodes_say(|report| {
+        for (member, zone) in report.members.iter_mut().zip(["a", "a", "b"]) {
+            member.zone = zone.to_owned();
+        }
+    });
+    world.passes(3).await;
+    assert_eq!(world.verdict("Rebalancing"), "False ZonesShared");
+    let words = world.condition("Rebalancing").message;
+    assert!(words.contains("3 nodes are in 2 zones"), "{words}");
+    assert_eq!(world.api.events(), ["ZonesShared"]);
+    assert_eq!(world.verdict("Progressing"), "False Settled");
+    assert_eq!(world.status().phase, Some(Phase::Running));
+    world.ask(|spec| spec["replicas"] = json!(4));
+    world.passes(1).await;
+    assert_eq!(world.set_replicas(), 4);
+}
+
+#[tokio::test]
+async fn nobody_knows_what_moves_while_no_node_answers() {
+    let world = World::running().await;
+    *world.nodes.report.lock().expect("not poisoned") = None;
+    world.passes(1).await;
+    assert_eq!(world.verdict("Rebalancing"), "Unknown NodesUnreachable");
+}

@@ -352,3 +352,18 @@ fn paused_moves_are_named_as_what_is_waited_for() {
     let words = scene.plan().status.message.expect("it waits");
     assert_eq!(words, "9 replicas left to move; moves are paused by spec.rebalance.paused");
 }
+
+#[test]
+fn zones_of_the_nodes_that_stay_are_told_and_refuse_nothing() {
+    let zoned = |want| {
+        Scene { want, ..at_rest(6) }.with(|report| {
+            for (member, zone) in report.members.iter_mut().zip(["a", "a", "b", "b", "c", "c"]) {
+                member.zone = zone.to_owned();
+            }
+        })
+    };
+    assert_eq!(zoned(6).plan().shared_zones, None);
+    let shared = zoned(3).plan().shared_zones.expect("two of three share a zone");
+    assert_eq!((shared.nodes, shared.zones, shared.fullest), (3, 2, 2));
+    zoned(3).gives(6, ScalePhase::Draining, &[]);
+}

@@ -1,5 +1,5 @@
 //! Somebody who watches a FlinCluster from three sides while a scenario runs: every version of the object
-//! as `kubectl get -w` shows it, its pods, and the facts that a Job beside the cluster finds. What the status
+//! as `kubectl get -w` shows it, its pods, its PodDisruptionBudget, and the facts that a Job beside the cluster finds. What the status
 //! says is compared with the facts all the time, and the first lie ends the scenario.
 
 mod pods;
@@ -13,6 +13,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -97,6 +99,7 @@ impl Watch {
             follow_facts(job, view),
             follow_object(&cluster, view),
             follow_pods(&cluster, view),
+            follow_budget(&cluster, view),
             compare(&cluster, view),
         );
         ended.map(|(never, ..)| never)
@@ -192,6 +195,24 @@ async fn follow_pods(cluster: &FlinCluster, view: &View) -> Result<Infallible> {
     follow(cluster.space.api::<Pod>(), only, |event| view.pods.borrow_mut().take(event)).await
 }
 
+async fn follow_budget(cluster: &FlinCluster, view: &View) -> Result<Infallible> {
+    let only = watcher::Config::default().fields(&format!("metadata.name={}", cluster.name));
+    follow(cluster.space.api::<PodDisruptionBudget>(), only, |event| {
+        let disruptions = match event {
+            Event::Apply(budget) | Event::InitApply(budget) => {
+                match budget.spec.and_then(|spec| spec.max_unavailable) {
+                    Some(IntOrString::Int(most)) => Some(most),
+                    _ => None,
+                }
+            }
+            Event::Delete(_) => None,
+            Event::Init | Event::InitDone => return,
+        };
+        view.sight.send_modify(|sight| sight.disruptions = disruptions);
+    })
+    .await
+}
+
 /// Takes every event without end; a watch that breaks is made again.
 async fn follow<K>(
     api: Api<K>,
@@ -219,8 +240,8 @@ async fn compare(cluster: &FlinCluster, view: &View) -> Result<Infallible> {
         // An operator that is gone tells nothing, hence no lies; its successor is given time.
         let at_work = operator::at_work(&cluster.space.kubernetes).await;
         let at_work = at_work.is_ok_and(|pod| pod.is_some());
-        let (sight, ready) = (view.now(), view.pods.borrow().ready());
-        if let Some(lie) = judge.look(begin.elapsed(), at_work, &sight, ready) {
+        let (sight, pods) = (view.now(), view.pods());
+        if let Some(lie) = judge.look(begin.elapsed(), at_work, &sight, &pods.ready()) {
             bail!("the status lies: {lie}\n  seen: {}", sight.words());
         }
     }

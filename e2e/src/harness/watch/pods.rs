@@ -17,9 +17,10 @@ pub(crate) struct Pods {
 }
 
 impl Pods {
-    /// How many are ready.
-    pub(super) fn ready(&self) -> usize {
-        self.there.values().filter(|(_, ready)| *ready).count()
+    /// The names of those that are ready.
+    pub(super) fn ready(&self) -> BTreeSet<&str> {
+        let ready = self.there.iter().filter(|(_, (_, ready))| *ready);
+        ready.map(|(name, _)| name.as_str()).collect()
     }
 
     /// Forgets what was, but not what is.
@@ -46,7 +47,7 @@ impl Pods {
             Event::Init => self.there.clear(),
             Event::InitDone => {}
         }
-        self.missing_max = self.missing_max.max(self.uids.len() - self.ready());
+        self.missing_max = self.missing_max.max(self.uids.len() - self.ready().len());
     }
 }
 
@@ -80,6 +81,7 @@ mod tests {
         pods.take(Event::Apply(pod("a", "2", "False")));
         pods.take(Event::Apply(pod("a", "2", "True")));
         let uids = |name: &str| pods.uids[name].len();
-        assert_eq!((uids("a"), uids("b"), pods.missing_max, pods.ready()), (2, 1, 1, 2));
+        assert_eq!((uids("a"), uids("b"), pods.missing_max), (2, 1, 1));
+        assert_eq!(pods.ready(), BTreeSet::from(["a", "b"]));
     }
 }

@@ -1,5 +1,7 @@
 //! One look at a FlinCluster: what its status says, and the facts.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::harness::flincluster::{condition, summary};
@@ -10,6 +12,8 @@ use crate::traffic::watch::{ClusterFacts, Facts};
 pub(crate) struct Sight {
     /// The FlinCluster: its generation, spec and status. Null before it was seen.
     pub(crate) object: Value,
+    /// How many nodes its PodDisruptionBudget lets go at a time; none while there is no budget.
+    pub(crate) disruptions: Option<i32>,
     pub(crate) facts: Facts,
 }
 
@@ -80,6 +84,7 @@ impl Sight {
             && self.is("Available", "True")
             && self.is("Progressing", "False")
             && self.is("Degraded", "False")
+            && self.is("Rebalancing", "False")
             && self.spread("replicas").is_some_and(|(count, spread)| count == nodes && spread <= 1)
             && self.spread("leaders").is_some_and(|(_, spread)| spread <= 1);
         told && self.cluster().is_some_and(|cluster| {
@@ -99,11 +104,33 @@ impl Sight {
         Some((u32::try_from(counts.len()).ok()?, spread))
     }
 
+    /// Whether replicas are moved, or have yet to be.
+    pub(super) fn has_yet_to_move(&self) -> bool {
+        self.cluster().is_some_and(|cluster| cluster.moving > 0 || cluster.replicas_left > 0)
+    }
+
+    /// The nodes that the status shows, that should be there and well, and are not among `ready`: those within the
+    /// number asked for that have been well before.
+    pub(super) fn missed(&self, ready: &BTreeSet<&str>) -> Vec<&str> {
+        let names = |pointer: &str| self.object.pointer(pointer).and_then(Value::as_array);
+        let joining: Vec<_> = names("/status/scale/joining").into_iter().flatten().collect();
+        let members = names("/status/members").into_iter().flatten();
+        let wanted = self.object["spec"]["replicas"].as_u64().unwrap_or_default();
+        let should_be = |name: &&str| {
+            let ordinal = name.rsplit('-').next().and_then(|ordinal| ordinal.parse::<u64>().ok());
+            ordinal.is_some_and(|ordinal| ordinal < wanted)
+                && joining.iter().all(|newcomer| **newcomer != **name)
+                && !ready.contains(*name)
+        };
+        members.filter_map(|member| member["name"].as_str()).filter(should_be).collect()
+    }
+
     /// Everything in a few lines.
     pub(crate) fn words(&self) -> String {
         format!(
-            "{}; scale {}, rollout {}\n  facts: {}",
+            "{}; {}; scale {}, rollout {}\n  facts: {}",
             summary(&self.object),
+            self.disruptions.map_or("no budget".to_owned(), |most| format!("{most} may go")),
             self.object["status"]["scale"],
             self.object["status"]["rollout"],
             self.facts.words()
@@ -166,14 +193,15 @@ mod tests {
                 "scale": {"phase": "Idle"},
                 "conditions": [
                     condition("Available", "True"), condition("Progressing", "False"),
-                    condition("Degraded", "False"),
+                    condition("Degraded", "False"), condition("Rebalancing", "False"),
                 ],
                 "members": [member(3), member(3), member(2)],
             },
         });
         let members = vec![crate::traffic::watch::MemberFacts::default(); 3];
         let cluster = ClusterFacts { balanced: true, members, ..ClusterFacts::default() };
-        Sight { object, facts: Facts { cluster: Some(cluster), ..Facts::default() } }
+        let facts = Facts { cluster: Some(cluster), ..Facts::default() };
+        Sight { object, facts, ..Sight::default() }
     }
 
     #[test]
@@ -186,6 +214,7 @@ mod tests {
             ("/status/scale/phase", json!("Removing")),
             ("/status/members/2/leaders", json!(1)),
             ("/status/conditions/1/status", json!("True")),
+            ("/status/conditions/3/status", json!("True")),
         ] {
             let mut sight = settled();
             *sight.object.pointer_mut(pointer).expect("it is there") = value;
