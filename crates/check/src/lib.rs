@@ -6,9 +6,13 @@
 //! looked at afterwards. The rules are those of a linearizable register, so a write whose outcome is unknown
 //! may show or not, until the first read that sees it; from then on it counts like any other.
 //!
+//! [`linear::check`] asks more of a smaller history: whether one order of all operations of an object
+//! (reads, batches, counters, comparisons, removals, values that expire) explains all answers.
+//!
 //! Pure: no clock, no randomness, no I/O. Times are whatever one clock the recorder used.
 
 pub mod history;
+pub mod linear;
 pub mod register;
 pub mod verdict;
 

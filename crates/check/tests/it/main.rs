@@ -1,6 +1,7 @@
 //! The checker against planted faults, against a search over all orders, and at size.
 
 mod exhaustive;
+mod linear;
 mod planted;
 mod rules;
 
