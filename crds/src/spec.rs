@@ -60,12 +60,13 @@ pub enum RetainPolicy {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
+    // Written even if empty: absent is the default, and no amounts at all is a wish.
     /// What the scheduler sets aside.
-    #[serde(default = "default_requests", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default = "default_requests")]
     pub requests: BTreeMap<String, Quantity>,
 
     /// What may not be exceeded.
-    #[serde(default = "default_limits", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default = "default_limits")]
     pub limits: BTreeMap<String, Quantity>,
 }
 

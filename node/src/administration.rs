@@ -5,21 +5,20 @@ mod overview;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use flin_groups::board::Board;
+use flin_groups::clock::Clock;
+use flin_groups::rebalance::RebalanceMetrics;
+use flin_groups::requests::RequestError;
+use flin_groups::router::Router;
+use flin_groups::{Groups, Input};
 use flin_proto::admin::{Cluster, ListPartitionsResponse, Node, RecoverResponse};
 use flin_state::cluster::{Change, ClusterState};
 use flin_state::ids::{ClusterId, NodeId};
 use flin_state::log::Log;
 
-use crate::clock::Clock;
-use crate::front::requests::RequestError;
-use crate::groups::Groups;
-use crate::groups::board::Board;
-use crate::groups::mailbox::Input;
 use crate::grpc::admin::{AdminError, Administration, Wishes};
 use crate::http::Health;
-use crate::metrics::RebalanceMetrics;
 use crate::recovery::Desk;
-use crate::router::Router;
 use overview::Overview;
 
 /// Answers administrative requests from the board.

@@ -1,24 +1,11 @@
-//! Time as a parameter: the product asks the system, a simulation its scheduler.
+//! The clocks of the operating system.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use flin_groups::clock::{Clock, Sleep};
 use flin_state::ids::Timestamp;
 
-/// Where a node takes the time from.
-pub trait Clock: Send + Sync + 'static {
-    /// The wall clock. It may jump; it stamps commands and nothing else depends on it.
-    fn now(&self) -> Timestamp;
-
-    /// Milliseconds since an arbitrary moment, never going back.
-    fn monotonic_ms(&self) -> u64 {
-        self.monotonic_us() / 1_000
-    }
-
-    /// The same in microseconds, to measure with.
-    fn monotonic_us(&self) -> u64;
-}
-
-/// The clocks of the operating system.
+/// The clocks of the operating system. Waits need tokio's runtime.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
@@ -39,5 +26,9 @@ impl Clock for SystemClock {
 
     fn monotonic_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
     }
 }

@@ -15,6 +15,7 @@ mod loaded;
 mod network;
 mod nodeimage;
 mod packages;
+mod porcupine;
 mod progress;
 mod rocksdb;
 mod shell;
@@ -50,6 +51,10 @@ enum Command {
     Dev(command::dev::Options),
     /// Measure Flin in the kind cluster
     Bench(command::bench::Options),
+    /// Feed every decoder with what a fuzzer can think of
+    Fuzz(command::fuzz::Options),
+    /// Play whole clusters under faults, each from one seed
+    Sim(command::sim::Options),
     /// Check the rules that no compiler checks
     Tidy,
     /// Write the files that are generated: the resource definition, the chart's snapshots
@@ -86,6 +91,8 @@ fn act(command: Command) -> Result<ExitCode> {
                 Command::Bench(options) => {
                     command::bench::bench(&workspace, options).map(|()| ExitCode::SUCCESS)
                 }
+                Command::Sim(options) => command::sim::sim(&workspace, &options),
+                Command::Fuzz(options) => command::fuzz::fuzz(&workspace, &options),
                 Command::Generate => {
                     command::generate::generate(&workspace).map(|()| ExitCode::SUCCESS)
                 }

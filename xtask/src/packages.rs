@@ -70,6 +70,15 @@ const CLUSTER: &[Need] = &[
     },
 ];
 
+/// What tests need besides.
+const TEST: &[Need] = &[Need {
+    // Debian keeps the server's program in the tools, under a name by which it checks dumps; the package
+    // redis-server adds its own name and a service that would be started.
+    present: || find("redis-server").is_some() || find("redis-check-rdb").is_some(),
+    package: "redis-tools",
+    purpose: "comparing Flin's replies with those of Redis",
+}];
+
 /// What a run is going to do, and so what the machine must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
@@ -77,14 +86,21 @@ pub(crate) enum Purpose {
     Build,
     /// Also make a kind cluster.
     Cluster,
+    /// Also run every test.
+    Test,
 }
 
 /// Makes sure that everything for `purpose` is there: installs it as root, else says what to install.
 pub(crate) fn ensure(step: &Step, purpose: Purpose) -> Result<()> {
-    if purpose == Purpose::Cluster {
+    if purpose != Purpose::Build {
         ensure_go()?;
     }
-    let needs = BUILD.iter().chain(if purpose == Purpose::Cluster { CLUSTER } else { &[] });
+    let needs: &[&[Need]] = match purpose {
+        Purpose::Build => &[BUILD],
+        Purpose::Cluster => &[BUILD, CLUSTER],
+        Purpose::Test => &[BUILD, CLUSTER, TEST],
+    };
+    let needs = needs.iter().copied().flatten();
     let missing: Vec<&Need> = needs.filter(|need| !(need.present)()).collect();
     if missing.is_empty() {
         step.note("nothing is missing");

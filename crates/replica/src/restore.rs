@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flin_mutant::{Bug, is};
 use flin_state::ids::{GroupId, LogIndex, ReplicaId, Term};
 use flin_state::log::{EntryKind, GroupRecord, HardState, Log, LogEdit, LogError};
 use flin_state::membership::Configuration;
@@ -62,6 +63,9 @@ pub(crate) fn hard_state(
             .map_err(|what| Error::Configuration { group, what: what.to_owned() })?;
     }
     state.commit = known;
+    if is(Bug::ForgetVote) {
+        state.vote = ReplicaId(0);
+    }
     // A new group's log begins at a term that nobody voted in.
     let last_term = log.term(group, last).map_err(|source| failed(group, source))?;
     if state.term < last_term {

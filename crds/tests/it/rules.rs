@@ -45,6 +45,17 @@ fn smallest_spec_is_taken_with_its_defaults() {
 }
 
 #[test]
+fn wish_for_no_limits_at_all_is_kept_when_the_spec_is_written_again() {
+    let wished = cluster(json!({
+        "storage": {"size": "2Gi"}, "resources": {"requests": {}, "limits": {}},
+    }));
+    assert!(wished.spec.resources.requests.is_empty() && wished.spec.resources.limits.is_empty());
+    let written = serde_json::to_value(&wished).expect("a FlinCluster is JSON");
+    let again: FlinCluster = serde_json::from_value(written).expect("it was just written");
+    assert_eq!(again.spec, wished.spec);
+}
+
+#[test]
 fn fewer_nodes_than_replicas_of_a_partition_are_refused() {
     let words = refusal(&cluster(json!({"replicas": 2, "storage": {"size": "2Gi"}})), None);
     let words = words.expect("refused");

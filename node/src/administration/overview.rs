@@ -1,14 +1,13 @@
 //! The cluster as this node sees it: the meta state, beside what leaders and nodes said of themselves.
 
+use flin_groups::board::{Board, Leadership, SILENCE_MS_MAX};
+use flin_groups::rebalance::RebalanceMetrics;
+use flin_groups::rebalance::sight;
 use flin_proto::admin::member::State;
 use flin_proto::admin::{Cluster, Member, Partition, Rebalance, RebalanceSettings};
 use flin_state::cluster::{self, ClusterState, MemberState, plan_moves};
 use flin_state::ids::{GroupId, NodeId, PartitionId};
 use flin_state::slot::slots_of;
-
-use crate::cluster::rebalance::sight;
-use crate::groups::board::{Board, Leadership, SILENCE_MS_MAX};
-use crate::metrics::RebalanceMetrics;
 
 /// What is to be told of the cluster at one moment.
 #[derive(Clone, Copy)]

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flin_groups::board::Board;
+use flin_groups::router::Router;
 use flin_state::cluster::{Change, ClusterState};
 use flin_state::ids::NodeId;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::groups::board::Board;
-use crate::router::Router;
 use crate::settings::Settings;
 
 /// The pause after the cluster could not be told.

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flin_groups::board::Board;
 use flin_proto::peer::WatchClusterRequest;
 use flin_proto::peer::peer_client::PeerClient;
 use flin_state::cluster::{ClusterState, Genesis, MemberState};
@@ -20,7 +21,6 @@ use tracing::debug;
 use super::contacts::all_at;
 use super::join::state_at;
 use super::meta_nodes;
-use crate::groups::board::Board;
 use crate::transport::peers::Peers;
 use crate::transport::{MESSAGE_BYTES_MAX, RECONNECT_DELAY};
 

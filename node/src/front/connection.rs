@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use flin_groups::requests::Requests;
 use flin_resp::RequestDecoder;
 use flin_resp::commands;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,7 +23,6 @@ use super::commands::answer_locally;
 use super::errors::{self, NOAUTH};
 use super::pipeline::Pipeline;
 use super::registry::Card;
-use super::requests::Requests;
 use super::session::Session;
 
 /// The most requests answered together.

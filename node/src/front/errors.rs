@@ -6,11 +6,11 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use flin_groups::requests::{RequestError, View};
 use flin_resp::commands::Command;
 use flin_resp::{ProtocolError, Value};
 
 use super::Mode;
-use super::requests::{RequestError, View};
 
 /// The most of an unknown command that is repeated to whoever sent it, as in Redis.
 const QUOTED_BYTES_MAX: usize = 128;

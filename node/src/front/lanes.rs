@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use flin_groups::requests::{RequestError, Requests};
 use flin_state::ids::PartitionId;
 use flin_state::operation::{Read, Refusal, Reply, Write};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
 use super::Mode;
-use super::requests::{RequestError, Requests};
 
 /// A run of writes is one log entry; it ends once it holds this many bytes.
 const RUN_BYTES_MAX: usize = 1 << 20;

@@ -14,7 +14,6 @@ mod keys;
 mod lanes;
 mod pipeline;
 mod registry;
-pub mod requests;
 mod scan;
 mod session;
 mod stats;
@@ -24,6 +23,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flin_groups::clock::Clock;
+use flin_groups::requests::Requests;
 use flin_resp::{Limits, Protocol, Value};
 use rustix::net::sockopt;
 use tokio::io::AsyncWriteExt;
@@ -35,10 +36,8 @@ use tracing::{debug, warn};
 
 pub use stats::{CommandCounts, LATENCY_BOUNDS_US, LatencyCounts, Stats};
 
-use crate::clock::Clock;
 use crate::settings::Secret;
 use registry::Registry;
-use requests::Requests;
 
 /// How a port answers for keys that another node leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flin_groups::requests::{Requests, View};
 use flin_resp::commands::Command;
 use flin_resp::{Protocol, Value};
 use flin_state::ids::PartitionId;
@@ -14,7 +15,6 @@ use super::Mode;
 use super::errors::{self, CROSSSLOT};
 use super::keys::{self, Shape, Task};
 use super::lanes::{Lanes, Operation, Outcomes, Ticket};
-use super::requests::{Requests, View};
 use super::scan::Scan;
 
 /// Requests on their way to their replies.

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flin_groups::requests::{RequestError, Requests, View};
 use flin_resp::Value;
 use flin_state::ids::PartitionId;
 use flin_state::operation::{Read, Refusal, Reply, SCAN_COUNT_MAX};
@@ -14,7 +15,6 @@ use futures::future::join_all;
 
 use super::Mode;
 use super::errors;
-use super::requests::{RequestError, Requests, View};
 
 const POSITION_BITS: u32 = 48;
 

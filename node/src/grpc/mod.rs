@@ -12,6 +12,7 @@ mod keys;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flin_groups::requests::Requests;
 use flin_proto::admin::admin_server::AdminServer;
 use flin_proto::keys::keys_server::KeysServer;
 use tokio::net::TcpListener;
@@ -20,7 +21,6 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
-use crate::front::requests::Requests;
 use crate::http::Health;
 use crate::settings::Secret;
 use admin::{AdminService, Administration};

@@ -6,16 +6,15 @@
 
 mod front;
 mod process;
-mod rebalance;
 
 use std::sync::Arc;
 
+use flin_groups::metrics::CoreMetrics;
+use flin_groups::rebalance::RebalanceMetrics;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::front::Stats;
-pub use crate::groups::metrics::CoreMetrics;
-pub use rebalance::RebalanceMetrics;
 
 /// Everything that a node counts, and the registry that shows it.
 pub struct Metrics {

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flin_groups::board::Board;
+use flin_groups::requests::RequestError;
+use flin_groups::router::Router;
 use flin_proto::admin::RecoverResponse;
 use flin_proto::admin::recover_response::Meta;
 use flin_proto::peer::peer_client::PeerClient;
@@ -20,10 +23,7 @@ use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use super::{Alone, Order, store, survey};
-use crate::front::requests::RequestError;
-use crate::groups::board::Board;
 use crate::grpc::admin::AdminError;
-use crate::router::Router;
 use crate::transport::MESSAGE_BYTES_MAX;
 use crate::transport::peers::Peers;
 

@@ -11,6 +11,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use flin_groups::Fatal;
+use flin_groups::hosting::forgetting;
+use flin_groups::replay::replay;
 use flin_replica::reconcile;
 use flin_state::cluster::{ClusterState, Placement};
 use flin_state::engine::{Edit, Engine, EngineError, WriteBatch};
@@ -23,9 +26,6 @@ use flin_state::membership::Configuration;
 use tracing::{info, warn};
 
 use super::{Alone, forget, load};
-use crate::groups::applier::forgetting;
-use crate::groups::replay::replay;
-use crate::groups::worker::Fatal;
 
 /// How far the meta state leaps, so that nothing that the lost nodes may have agreed on meanwhile is meant by
 /// a revision or replica id that is used again.
@@ -224,6 +224,8 @@ mod tests {
     use flin_engine::disk::MemoryDisk;
     use flin_engine::log::{LogOptions, SharedLog};
     use flin_engine::memory::MemoryEngine;
+    use flin_groups::hosting::{Birth, establish};
+    use flin_replica::{Options, Replica};
     use flin_state::cluster::{Genesis, GenesisMember};
     use flin_state::command::Command;
     use flin_state::engine::Reader as _;
@@ -232,18 +234,10 @@ mod tests {
     use flin_state::operation::Write;
 
     use super::*;
-    use crate::groups::hosting::{Birth, establish, restore};
-    use crate::groups::worker::Timing;
     use crate::recovery::{Order, store};
 
     const GROUP: GroupId = GroupId(1);
     const OWN: NodeId = NodeId(1);
-    const TIMING: Timing = Timing {
-        tick: std::time::Duration::from_millis(100),
-        election_ticks: 8,
-        heartbeat_ticks: 2,
-    };
-
     /// The disk of node 1 of three.
     struct Node {
         directory: tempfile::TempDir,
@@ -331,8 +325,14 @@ mod tests {
 
         /// Whether the replica leads its group as soon as it may.
         fn leads_at_once(&self, group: GroupId) -> bool {
-            let mut found = restore(&self.engine, &self.log, TIMING, 7).unwrap();
-            let replica = &mut found.groups.get_mut(&group).unwrap().replica;
+            let hosted = self.log.groups().into_iter().find_map(|(id, record)| match record {
+                GroupRecord::Hosted(replica) if id == group => Some(replica),
+                GroupRecord::Hosted(_) | GroupRecord::Removed(_) => None,
+            });
+            let GroupState { configuration, applied, .. } = self.state(group);
+            let options = Options::new(group, hosted.unwrap(), 7);
+            let mut replica =
+                Replica::restore(options, self.log.clone(), configuration, applied).unwrap();
             replica.campaign();
             replica.leading()
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flin_groups::board::Board;
 use flin_proto::peer::{Sighting as WireSighting, SurveyResponse};
 use flin_state::Malformed;
 use flin_state::cluster::{ClusterState, Sighting};
@@ -10,7 +11,6 @@ use flin_state::ids::{GroupId, LogIndex, NodeId, ReplicaId, Term};
 use flin_state::keys::GroupState;
 use flin_state::log::{GroupRecord, Log, LogError};
 
-use crate::groups::board::Board;
 use crate::transport::joining::wire_state;
 
 /// Why a disk cannot be surveyed.

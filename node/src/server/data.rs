@@ -12,6 +12,7 @@ use flin_engine::disk::RealDisk;
 use flin_engine::lock::{CLUSTER, DataDir, DataDirError, FOUNDING};
 use flin_engine::log::{LogOptions, SharedLog};
 use flin_engine::rocks::{RocksEngine, RocksOptions};
+use flin_groups::hosting::{Birth, HostError, establish};
 use flin_state::engine::{Engine, EngineError};
 use flin_state::ids::{ClusterId, GroupId, NodeId};
 use flin_state::log::{GroupRecord, Log, LogError};
@@ -19,7 +20,6 @@ use tracing::info;
 
 use crate::bootstrap::Bootstrap;
 use crate::cluster::{Joined, load_cached, store_cached};
-use crate::groups::hosting::{Birth, HostError, establish};
 use crate::recovery::{EnactError, enact};
 use crate::settings::Settings;
 

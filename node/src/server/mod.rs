@@ -6,14 +6,20 @@ mod outbox;
 mod ports;
 mod readiness;
 mod shutdown;
+mod upkeep;
 mod volume;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use flin_state::cluster::ClusterState;
+use flin_groups::board::Board;
+use flin_groups::clock::Clock;
+use flin_groups::form::form;
+use flin_groups::rebalance::rebalance;
+use flin_groups::router::Router;
+use flin_groups::{Fatal, Ground, Groups, Host, Input, Mailbox, Timing};
+use flin_state::cluster::Farewell;
 use flin_state::engine::EngineError;
 use flin_state::ids::NodeId;
 use tokio::sync::mpsc;
@@ -24,28 +30,21 @@ use tracing::{error, info};
 pub use data::DataError;
 
 use crate::bootstrap::{Bootstrap, BootstrapError};
-use crate::clock::{Clock, SystemClock};
-use crate::cluster::{self, Description, Farewell, JoinError};
-use crate::groups::applier::{Applier, Hosted, WORK_MAX, Work};
-use crate::groups::board::Board;
-use crate::groups::hosting;
-use crate::groups::mailbox::{INPUTS_MAX, Input};
-use crate::groups::marks::Marks;
-use crate::groups::worker::{Fatal, Ground, Timing, Worker};
-use crate::groups::{Groups, upkeep};
+use crate::clock::SystemClock;
+use crate::cluster::{self, Description, JoinError};
 use crate::metrics::Metrics;
 use crate::recovery::Desk;
-use crate::router::Router;
 use crate::settings::Settings;
 use crate::transport::handshake::Credentials;
 use crate::transport::peers::Peers;
-use crate::transport::snapshot::SnapshotSender;
+use crate::transport::snapshot::{Limits, SnapshotSender};
 use data::{Claim, Data};
 use membership::off_reactor;
 use outbox::PeerOutbox;
 use ports::Ports;
 use readiness::Readiness;
 use shutdown::Signals;
+use upkeep::upkeep;
 
 /// Why a node ended, other than by being told to.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +175,6 @@ struct Node {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     data: Data,
-    work: SyncSender<Work>,
     threads: Vec<JoinHandle<()>>,
     fatal: mpsc::Receiver<Fatal>,
     tasks: TaskTracker,
@@ -201,14 +199,10 @@ impl Node {
             election_ticks: settings.election_ticks,
             heartbeat_ticks: settings.heartbeat_ticks,
         };
-        let seed = rand::random();
-        let found =
-            hosting::restore(&*data.engine, &data.log, timing, seed).map_err(Fatal::Host)?;
         let board = Board::new(id);
         rim.readiness.set_running(board.clone());
-        let (inputs, mailbox) = sync_channel(INPUTS_MAX);
-        let (work, to_apply) = sync_channel(WORK_MAX);
-        let groups = Groups::new(inputs);
+        let mailbox = Mailbox::new();
+        let groups = mailbox.groups.clone();
         let credentials = Arc::new(Credentials {
             cluster: bootstrap.genesis.cluster_id,
             node: id,
@@ -216,9 +210,7 @@ impl Node {
         });
         let peers =
             Peers::new(credentials, board.clone(), groups.clone(), tasks.clone(), stop.clone());
-        let marks = Arc::new(Marks::default());
         let ground = Ground {
-            node: id,
             log: data.log.clone(),
             engine: data.engine.clone(),
             clock: clock.clone(),
@@ -229,33 +221,21 @@ impl Node {
                     peers.clone(),
                     groups.clone(),
                     board.clone(),
-                    metrics.core.snapshot_bytes_sent.clone(),
+                    metrics.core.clone(),
+                    Limits::default(),
                 ),
                 tasks: tasks.clone(),
                 runtime: tokio::runtime::Handle::current(),
                 stop: stop.clone(),
             }),
             board: board.clone(),
-            marks: marks.clone(),
-            work: work.clone(),
             metrics: metrics.core.clone(),
             timing,
-            seed,
+            seed: rand::random(),
         };
-        let cluster = ClusterState::load(&*data.engine)?;
-        let applier = Applier {
-            engine: data.engine.clone(),
-            clock: clock.clone(),
-            board: board.clone(),
-            marks,
-            worker: groups.clone(),
-            metrics: metrics.core.clone(),
-            groups: found.states.into_iter().map(|(g, state)| (g, Hosted::new(state))).collect(),
-            cluster: cluster.clone(),
-            estimates: 0,
-        };
-        let worker = Worker::new(ground, found.groups);
-        let (threads, fatal) = spawn(worker, mailbox, applier, to_apply)?;
+        let host = Host::open(ground, mailbox)?;
+        let cluster = host.cluster().cloned();
+        let (threads, fatal) = spawn(host)?;
         // The newer one stays on the board: a replica of the meta group may have been away for long.
         for state in [cluster, cluster::load_cached(&data.cluster_cache)].into_iter().flatten() {
             board.set_cluster(Arc::new(state));
@@ -267,7 +247,7 @@ impl Node {
                 peers.meet(members.map(|member| (member.node_id, member.peer_address.clone())));
             }
         }
-        let router = Router::new(groups.clone(), board.clone(), peers.clone());
+        let router = Router::new(groups.clone(), board.clone(), peers.clone(), clock.clone());
         let recovery = Arc::new(Desk {
             board: board.clone(),
             peers: peers.clone(),
@@ -289,7 +269,6 @@ impl Node {
             clock,
             metrics,
             data,
-            work,
             threads,
             fatal,
             tasks,
@@ -338,13 +317,14 @@ impl Node {
         self.tasks.spawn(cluster::spread(board(), groups, peers, cache, farewells, stop()));
         let (join_address, peers) = (self.settings.join_address.clone(), self.peers.clone());
         self.tasks.spawn(cluster::follow(genesis(), join_address, board(), peers, stop()));
-        self.tasks.spawn(cluster::form(genesis(), self.groups.clone(), board(), stop()));
+        let clock = || self.clock.clone();
+        self.tasks.spawn(form(genesis(), self.groups.clone(), board(), clock(), stop()));
         let description = Description::of(&self.settings);
         self.tasks.spawn(cluster::describe(description, board(), self.router.clone(), stop()));
-        self.tasks.spawn(cluster::rebalance::rebalance(
+        self.tasks.spawn(rebalance(
             board(),
             self.router.clone(),
-            self.clock.clone(),
+            clock(),
             self.metrics.rebalance.clone(),
             stop(),
         ));
@@ -372,11 +352,10 @@ impl Node {
         self.doors.cancel();
         ports.drain().await;
         shutdown::drain(&self.tasks, &self.stop).await;
-        let (groups, work, engine) = (self.groups, self.work, self.data.engine.clone());
+        let (groups, engine) = (self.groups, self.data.engine.clone());
         let threads = std::mem::take(&mut self.threads);
         let ending = tokio::task::spawn_blocking(move || {
             groups.tell_blocking(Input::Stop);
-            let _ = work.send(Work::Stop);
             for thread in threads {
                 if thread.join().is_err() {
                     error!("a thread of the replicas panicked");
@@ -398,25 +377,23 @@ impl Node {
 type Threads = (Vec<JoinHandle<()>>, mpsc::Receiver<Fatal>);
 
 /// Starts the two threads of the replicas; what ends one of them before its time comes out.
-fn spawn(
-    worker: Worker,
-    mailbox: Receiver<Input>,
-    applier: Applier,
-    work: Receiver<Work>,
-) -> Result<Threads, ServerError> {
+fn spawn(host: Host) -> Result<Threads, ServerError> {
     let (failed, fatal) = mpsc::channel(2);
-    let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-    let report = failed.clone();
-    let worker = thread("raft").spawn(move || {
-        if let Err(error) = worker.run(&mailbox) {
-            let _ = report.blocking_send(error);
-        }
-    });
-    let applier = thread("apply").spawn(move || {
-        if let Err(error) = applier.run(&work) {
+    let (worker, applier) = host.threads();
+    let worker = thread("raft", worker, failed.clone())?;
+    Ok((vec![worker, thread("apply", applier, failed)?], fatal))
+}
+
+fn thread(
+    name: &str,
+    work: impl FnOnce() -> Result<(), Fatal> + Send + 'static,
+    failed: mpsc::Sender<Fatal>,
+) -> Result<JoinHandle<()>, ServerError> {
+    let work = move || {
+        if let Err(error) = work() {
             let _ = failed.blocking_send(error);
         }
-    });
-    let start = |thread: std::io::Result<_>| thread.map_err(ServerError::Start);
-    Ok((vec![start(worker)?, start(applier)?], fatal))
+    };
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map_err(ServerError::Start)
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use flin_groups::Outbox;
 use flin_replica::Message;
 use flin_state::ids::NodeId;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::groups::worker::Outbox;
 use crate::transport::peers::Peers;
 use crate::transport::snapshot::SnapshotSender;
 

@@ -21,7 +21,7 @@ use crate::grpc::{self, GrpcOptions};
 use crate::http;
 use crate::settings::Settings;
 use crate::transport::server::PeerService;
-use crate::transport::snapshot::SnapshotReceiver;
+use crate::transport::snapshot::{self, SnapshotReceiver};
 use crate::transport::{
     CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX,
     STREAM_WINDOW_BYTES,
@@ -160,7 +160,13 @@ fn serve_peers(node: &Node, listener: TcpListener) -> impl Future<Output = ()> +
         groups: node.groups.clone(),
         board: node.board.clone(),
         router: node.router.clone(),
-        snapshots: Arc::new(SnapshotReceiver::new(node.data.engine.clone(), node.groups.clone())),
+        snapshots: Arc::new(SnapshotReceiver::new(
+            node.data.engine.clone(),
+            node.groups.clone(),
+            snapshot::Limits::default(),
+            node.tasks.clone(),
+            node.stop.clone(),
+        )),
         clock: node.clock.clone(),
         recovery: node.recovery.clone(),
         stop: node.stop.clone(),

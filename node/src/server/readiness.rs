@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, RwLock};
 
-use crate::groups::board::Board;
+use flin_groups::board::Board;
+
 use crate::http::Health;
 
 /// How far the node has got. The HTTP port asks from the very beginning: a node that takes its time to join the

@@ -3,16 +3,14 @@
 use std::io;
 use std::time::Duration;
 
+use flin_groups::board::Board;
+use flin_groups::clock::Clock;
+use flin_groups::{Groups, Input};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
-
-use crate::clock::Clock;
-use crate::groups::Groups;
-use crate::groups::board::Board;
-use crate::groups::mailbox::Input;
 
 /// How often is looked whether every leadership is handed over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);

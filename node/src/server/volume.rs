@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flin_groups::board::{Board, Disk};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-use crate::groups::board::{Board, Disk};
 
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_secs(5);

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
-use flin_proto::peer::forward_request::Request as Body;
+use flin_groups::forward::{Forwarded, Lost};
 use flin_proto::peer::forward_result::Result as Outcome;
 use flin_proto::peer::peer_client::PeerClient;
 use flin_proto::peer::{ForwardBatch, ForwardRequest, ForwardResults};
-use flin_state::ids::GroupId;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -25,30 +23,6 @@ const BATCH_REQUESTS_MAX: usize = 256;
 const IN_FLIGHT_MAX: usize = 16_384;
 /// Batches that may wait for the connection.
 const BATCHES_MAX: usize = 8;
-
-/// A run of operations on its way to a peer.
-pub(crate) struct Forwarded {
-    pub(crate) group: GroupId,
-    pub(crate) run: Run,
-    pub(crate) answer: oneshot::Sender<Result<Outcome, Lost>>,
-}
-
-/// Encoded operations.
-pub(crate) enum Run {
-    Writes(Bytes),
-    Reads(Bytes),
-    /// A change of the meta state.
-    Change(Bytes),
-}
-
-/// Why there is no outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// It never left this node.
-    NotSent,
-    /// It left, and the connection broke before the outcome came.
-    Sent,
-}
 
 /// Carries requests to the peer of `link` until it is told to stop, connecting as often as it takes.
 pub(crate) async fn carry(link: Link, mut requests: mpsc::Receiver<Forwarded>) {
@@ -136,13 +110,8 @@ impl Unanswered {
         let requests = waiting.drain(..).map(|request| {
             self.next_id += 1;
             self.answers.insert(self.next_id, request.answer);
-            let body = match request.run {
-                Run::Writes(bytes) => Body::Write(bytes),
-                Run::Reads(bytes) => Body::Read(bytes),
-                Run::Change(bytes) => Body::Change(bytes),
-            };
             let group = u32::from(request.group.0);
-            ForwardRequest { id: self.next_id, group, request: Some(body) }
+            ForwardRequest { id: self.next_id, group, request: Some(request.run.body()) }
         });
         ForwardBatch { requests: requests.collect() }
     }
@@ -168,6 +137,10 @@ impl Drop for Unanswered {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use bytes::Bytes;
+    use flin_groups::forward::Run;
+    use flin_state::ids::GroupId;
 
     use super::*;
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flin_groups::board::Board;
+use flin_groups::requests::RequestError;
+use flin_groups::router::Router;
 use flin_proto::peer::{ClusterState as WireState, JoinRequest, JoinResponse};
 use flin_state::cluster::{Change, ClusterState};
 use tonic::Status;
 use tracing::info;
-
-use crate::front::requests::RequestError;
-use crate::groups::board::Board;
-use crate::router::Router;
 
 /// How long after the cluster agreed this node may take to hear of it.
 const HEARSAY_TIME: Duration = Duration::from_secs(5);

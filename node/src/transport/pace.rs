@@ -3,9 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use flin_groups::board::Board;
 use tokio::time::Instant;
-
-use crate::groups::board::Board;
 
 /// A sender that has to wait looks again this often: the rate may have changed meanwhile.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock};
 
+use flin_groups::Groups;
+use flin_groups::board::Board;
+use flin_groups::forward::{Forward, Forwarded};
 use flin_replica::Message;
 use flin_state::cluster::{ClusterState, MemberState};
 use flin_state::ids::NodeId;
@@ -12,11 +15,9 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use super::connecting::Whereabouts;
-use super::forward::{self, Forwarded};
+use super::forward;
 use super::handshake::Credentials;
 use super::raft;
-use crate::groups::Groups;
-use crate::groups::board::Board;
 
 /// Rounds of raft messages that may wait for one peer; a full outbox loses messages, as raft allows.
 const OUTBOX_ROUNDS_MAX: usize = 256;
@@ -118,9 +119,10 @@ impl Peers {
     pub(crate) fn post(&self, node: NodeId, messages: Vec<Message>) -> bool {
         self.get(node).is_some_and(|peer| peer.outbox.try_send(messages).is_ok())
     }
+}
 
-    /// Queues a request for `node`; gives it back when it cannot be taken.
-    pub(crate) fn forward(&self, node: NodeId, request: Forwarded) -> Result<(), Forwarded> {
+impl Forward for Peers {
+    fn forward(&self, node: NodeId, request: Forwarded) -> Result<(), Forwarded> {
         match self.get(node) {
             Some(peer) => peer.forward.try_send(request).map_err(|error| match error {
                 mpsc::error::TrySendError::Full(request)

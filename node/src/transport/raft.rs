@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use flin_groups::Input;
+use flin_groups::wire::wire;
 use flin_proto::peer::peer_client::PeerClient;
-use flin_proto::peer::{LeaderReport, RaftBatch, RaftMessage};
+use flin_proto::peer::{LeaderReport, RaftBatch};
 use flin_replica::Message;
-use flin_state::ids::{GroupId, ReplicaId};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -14,7 +15,6 @@ use tracing::{debug, info};
 
 use super::peers::Link;
 use super::{MESSAGE_BYTES_MAX, RECONNECT_DELAY};
-use crate::groups::mailbox::Input;
 
 /// Rounds gathered into one batch.
 const ROUNDS_PER_BATCH: usize = 64;
@@ -111,24 +111,4 @@ async fn stream(
 
 fn ended(error: Option<Status>) -> Status {
     error.unwrap_or_else(|| Status::unavailable("the peer ended the stream"))
-}
-
-/// A raft message as it crosses the wire.
-pub(crate) fn wire(message: Message) -> RaftMessage {
-    RaftMessage {
-        group: u32::from(message.group.0),
-        from: message.from.0,
-        to: message.to.0,
-        message: message.bytes,
-    }
-}
-
-/// The inverse of [`wire`]; `None` for a group that cannot be.
-pub(crate) fn unwire(wire: RaftMessage) -> Option<Message> {
-    Some(Message {
-        group: GroupId(u16::try_from(wire.group).ok()?),
-        from: ReplicaId(wire.from),
-        to: ReplicaId(wire.to),
-        bytes: wire.message,
-    })
 }

@@ -3,17 +3,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use flin_proto::peer::forward_request::Request as Body;
-use flin_proto::peer::forward_result::Result as Outcome;
+use flin_groups::board::Board;
+use flin_groups::clock::Clock;
+use flin_groups::router::Router;
+use flin_groups::wire::unwire;
+use flin_groups::{Groups, Input, forward};
 use flin_proto::peer::peer_server::Peer;
 use flin_proto::peer::{
     ClusterState as WireState, ForwardBatch, ForwardRequest, ForwardResult, ForwardResults,
     GoOnAloneRequest, GoOnAloneResponse, JoinRequest, JoinResponse, RaftBatch, RaftEnd,
-    SnapshotFrame, SnapshotResult, SurveyRequest, SurveyResponse, WatchClusterRequest,
+    SnapshotFrame, SurveyRequest, SurveyResponse, WatchClusterRequest,
 };
 use flin_replica::Message;
-use flin_state::ids::{GroupId, NodeId};
-use flin_state::operation::{Read, Reply, Write};
+use flin_state::ids::NodeId;
 use futures::stream::FuturesUnordered;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
@@ -21,19 +23,11 @@ use tokio_stream::wrappers::{ReceiverStream, WatchStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::warn;
 
 use super::handshake::Credentials;
 use super::joining;
-use super::raft::unwire;
-use super::snapshot::SnapshotReceiver;
-use crate::clock::Clock;
-use crate::front::requests::RequestError;
-use crate::groups::Groups;
-use crate::groups::board::Board;
-use crate::groups::mailbox::Input;
+use super::snapshot::{self, SnapshotReceiver};
 use crate::recovery::Desk;
-use crate::router::Router;
 
 /// Forwarded requests of one peer being worked on; beyond it the stream is not read.
 const FORWARDED_MAX: usize = 16_384;
@@ -61,6 +55,7 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl Peer for PeerService {
     type ForwardStream = Answers<ForwardResults>;
+    type InstallSnapshotStream = snapshot::Answers;
     type WatchClusterStream = Answers<WireState>;
 
     async fn raft(
@@ -96,18 +91,10 @@ impl Peer for PeerService {
     async fn install_snapshot(
         &self,
         request: Request<Streaming<SnapshotFrame>>,
-    ) -> Result<Response<SnapshotResult>, Status> {
+    ) -> Result<Response<Self::InstallSnapshotStream>, Status> {
         let from = self.credentials.check(request.metadata())?;
-        // A peer that hangs up must not free the stage while raft may be about to install it: the work is a
-        // task of its own, which nobody cancels.
-        let snapshots = self.snapshots.clone();
-        let frames = request.into_inner();
-        let receiving = self.tasks.spawn(async move { snapshots.receive(frames).await });
-        let received = receiving.await.map_err(|error| Status::internal(error.to_string()))?;
-        if let Err(status) = &received {
-            warn!(peer = %from, reason = %status.message(), "a snapshot was not taken");
-        }
-        received.map(|()| Response::new(SnapshotResult {}))
+        let answers = self.snapshots.receive(from, request.into_inner()).await?;
+        Ok(Response::new(answers))
     }
 
     async fn watch_cluster(
@@ -190,33 +177,6 @@ async fn serve_forwarded(
 }
 
 async fn serve(groups: &Groups, request: ForwardRequest) -> ForwardResult {
-    let malformed = |what: String| Outcome::Refused(format!("malformed forwarded request: {what}"));
-    let outcome = match (u16::try_from(request.group).map(GroupId), request.request) {
-        (Ok(group), Some(Body::Write(bytes))) => match Write::decode_all(bytes) {
-            Ok(writes) => outcome(groups.write(group, writes).await),
-            Err(error) => malformed(error.to_string()),
-        },
-        (Ok(group), Some(Body::Read(bytes))) => match Read::decode_all(bytes) {
-            Ok(reads) => outcome(groups.read(group, reads).await),
-            Err(error) => malformed(error.to_string()),
-        },
-        (Ok(GroupId::META), Some(Body::Change(json))) => match serde_json::from_slice(&json) {
-            Ok(change) => outcome(groups.change(change).await.map(|()| vec![Reply::Ok])),
-            Err(error) => malformed(error.to_string()),
-        },
-        _ => malformed("no operation of a known kind".into()),
-    };
+    let outcome = forward::serve(groups, request.group, request.request).await;
     ForwardResult { id: request.id, result: Some(outcome) }
-}
-
-fn outcome(result: Result<Vec<Reply>, RequestError>) -> Outcome {
-    match result {
-        Ok(replies) => Outcome::Reply(Reply::encode_all(&replies)),
-        Err(RequestError::NotHere { leader }) => {
-            Outcome::NotLeader(leader.map_or(0, |node| node.0))
-        }
-        Err(RequestError::TryLater(words)) => Outcome::TryLater(words),
-        Err(RequestError::Unknown(words)) => Outcome::Unknown(words),
-        Err(RequestError::Refused(words)) => Outcome::Refused(words),
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use flin_node::front::requests::RequestError;
+use flin_groups::requests::RequestError;
 use flin_node::grpc::admin::{AdminError, Administration, Wishes};
 use flin_node::grpc::{GrpcOptions, serve};
 use flin_node::http::Health;

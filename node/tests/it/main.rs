@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod differential;
 mod front;
 mod grpc;
 mod memory;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use flin_engine::memory::MemoryEngine;
-use flin_node::front::requests::{RequestError, Requests, View};
+use flin_groups::requests::{RequestError, Requests, View};
 use flin_state::apply::apply_partition;
 use flin_state::cluster::{Genesis, GenesisMember};
 use flin_state::command::{Command, Committed, Content};

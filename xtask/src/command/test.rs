@@ -5,13 +5,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{bench, up};
-use crate::cargo::{cargo, cargo_without_rocksdb};
+use super::{bench, fuzz, sim, up};
+use crate::cargo::{build_programs, cargo, cargo_without_rocksdb};
 use crate::chart;
 use crate::generated;
 use crate::gotools;
 use crate::libtest::{self, Tests};
 use crate::packages::{self, Purpose};
+use crate::porcupine;
 use crate::progress::{Progress, Step, told};
 use crate::rocksdb;
 use crate::shell::{Run, run};
@@ -24,6 +25,12 @@ const PURE: [&str; 5] = ["flin-state", "flin-replica", "flin-resp", "flin-check"
 
 /// How often the long tests go through the scenario of durability.
 const SOAK_ROUNDS: usize = 10;
+
+/// How long each fuzz target runs beyond its committed inputs, in a usual test and in a long one.
+const FUZZ_SECONDS: [u32; 2] = [5, 60];
+
+/// How many fresh seeds are played, in a usual test and in a long one.
+const SIM_SEEDS: [u64; 2] = [300, 5_000];
 
 /// How much to test.
 #[derive(Debug, Args)]
@@ -43,15 +50,7 @@ pub(crate) fn test(workspace: &Workspace, options: Options) -> Result<ExitCode> 
     stages.check("format", |step| format(workspace, step));
     stages.check("tidy", |_| tidy::check(&workspace.root));
     if options.fast {
-        stages.tests("pure tests", |step| {
-            let tests = cargo_without_rocksdb(workspace).args([
-                "test",
-                "--release",
-                "--no-default-features",
-            ]);
-            counted(tests.args(PURE.iter().flat_map(|name| ["--package", name])), step)
-        });
-        stages.tests("xtask tests", |step| own_tests(workspace, step));
+        fast(workspace, &mut stages);
     } else {
         all(workspace, &mut stages, &progress, options.long);
     }
@@ -59,8 +58,22 @@ pub(crate) fn test(workspace: &Workspace, options: Options) -> Result<ExitCode> 
     Ok(if stages.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// What needs neither RocksDB nor a cluster; the libraries below it are compiled with more than Rust all the same.
+fn fast(workspace: &Workspace, stages: &mut Stages<'_>) {
+    if !stages.check("packages", |step| packages::ensure(step, Purpose::Build)) {
+        stages.skip("everything else", "the machine is not ready");
+        return;
+    }
+    stages.tests("pure tests", |step| {
+        let tests =
+            cargo_without_rocksdb(workspace).args(["test", "--release", "--no-default-features"]);
+        counted(tests.args(PURE.iter().flat_map(|name| ["--package", name])), step)
+    });
+    stages.tests("xtask tests", |step| own_tests(workspace, step));
+}
+
 fn all(workspace: &Workspace, stages: &mut Stages<'_>, progress: &Progress, long: bool) {
-    let ready = stages.check("packages", |step| packages::ensure(step, Purpose::Cluster))
+    let ready = stages.check("packages", |step| packages::ensure(step, Purpose::Test))
         && stages.check("RocksDB library", |step| rocksdb::ensure(workspace, step));
     if !ready {
         stages.skip("everything else", "the machine is not ready");
@@ -73,6 +86,14 @@ fn all(workspace: &Workspace, stages: &mut Stages<'_>, progress: &Progress, long
         counted(tests, step)
     });
     stages.tests("xtask tests", |step| own_tests(workspace, step));
+    let seconds = FUZZ_SECONDS[usize::from(long)];
+    stages.tests("simulation", |step| {
+        build_programs(workspace, step)?;
+        sim::stage(workspace, step, SIM_SEEDS[usize::from(long)])
+    });
+    stages.tests("porcupine", |step| porcupine::compare(workspace, step));
+    stages.tests("mutants", |step| sim::mutants(workspace, step));
+    stages.tests("fuzz", |step| fuzz::stage(workspace, step, long, seconds));
     stages.check("generated files", |step| generated::compare(workspace, step));
     if stages.check("helm", |step| gotools::ensure_helm(workspace, step)) {
         stages.check("helm lint", |step| chart::lint(workspace, step));
@@ -93,7 +114,9 @@ fn all(workspace: &Workspace, stages: &mut Stages<'_>, progress: &Progress, long
 }
 
 fn format(workspace: &Workspace, step: &Step) -> Result<()> {
-    run("cargo").dir(&workspace.root).args(["fmt", "--all", "--check"]).logged(step.log())
+    run("cargo").dir(&workspace.root).args(["fmt", "--all", "--check"]).logged(step.log())?;
+    // The fuzz targets are a workspace of their own.
+    run("cargo").dir(workspace.root.join("fuzz")).args(["fmt", "--check"]).logged(step.log())
 }
 
 fn clippy(workspace: &Workspace, step: &Step) -> Result<()> {
@@ -131,7 +154,7 @@ fn counted(tests: Run, step: &Step) -> Result<Tests> {
     finished(tests.arg("--no-fail-fast"), step, libtest::read)
 }
 
-fn finished(tests: Run, step: &Step, read: fn(&str) -> Tests) -> Result<Tests> {
+pub(super) fn finished(tests: Run, step: &Step, read: fn(&str) -> Tests) -> Result<Tests> {
     let ended = tests.logged(step.log());
     let log =
         std::fs::read(step.log()).with_context(|| format!("read {}", step.log().display()))?;

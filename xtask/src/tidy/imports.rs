@@ -8,15 +8,19 @@ use super::source::{code, line_with};
 
 /// For each part of the tree, the parts it may depend on.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("state", &[]),
+    ("mutant", &[]),
+    ("state", &["mutant"]),
     ("resp", &[]),
     ("check", &[]),
     ("proto", &[]),
     ("crds", &[]),
     ("xtask", &[]),
-    ("replica", &["state"]),
-    ("engine", &["state"]),
-    ("node", &["state", "replica", "engine", "proto", "resp"]),
+    ("fuzz", &["state", "replica", "engine", "resp", "check", "crds"]),
+    ("replica", &["state", "mutant"]),
+    ("engine", &["state", "mutant"]),
+    ("groups", &["state", "replica", "proto", "engine", "mutant"]),
+    ("node", &["state", "replica", "groups", "engine", "proto", "resp"]),
+    ("sim", &["state", "replica", "groups", "engine", "proto", "check", "mutant"]),
     ("operator", &["crds", "proto"]),
     ("cli", &["proto"]),
     ("e2e", &["crds", "proto", "check"]),
@@ -93,8 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn state_imports_none_of_ours() {
+    fn state_imports_none_of_ours_but_the_switch_for_deliberate_bugs() {
         assert_eq!(check_manifest("state", &manifest("bytes")).unwrap(), [""; 0]);
+        assert_eq!(check_manifest("state", &manifest("flin-mutant")).unwrap(), [""; 0]);
         let complaints = check_manifest("state", &manifest("flin-engine")).unwrap();
         assert_eq!(complaints, ["state/Cargo.toml: state must not depend on engine"]);
     }

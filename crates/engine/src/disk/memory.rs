@@ -122,6 +122,13 @@ impl MemoryDisk {
         self.state().full = full;
     }
 
+    /// Takes back every failure that was asked for and has not happened yet, and gives it room.
+    pub fn mend(&self) {
+        let mut state = self.state();
+        state.operations_left = None;
+        (state.off, state.full, state.sync_fails, state.write_fails) = (false, false, false, false);
+    }
+
     /// The bytes of a file as a reader sees them now; `None` if it does not exist.
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state();

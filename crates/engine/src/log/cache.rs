@@ -76,6 +76,7 @@ mod tests {
     use flin_state::log::{EntryKind, GroupRecord, HardState};
 
     use super::*;
+    use crate::log::places::Places;
     use crate::log::shape::Shape;
 
     fn group(last: u64) -> Group {
@@ -87,7 +88,7 @@ mod tests {
             last_term: Term(1),
             hard_state: HardState::default(),
         };
-        Group { shape, places: VecDeque::new(), cached: VecDeque::new() }
+        Group { shape, places: Places::empty(shape.base), cached: VecDeque::new() }
     }
 
     #[test]

@@ -10,6 +10,8 @@
 //! client wrote into a value can pass for a record. It is checked before the length is believed.
 
 /// The format that this version writes, and the newest one that it reads.
+use flin_mutant::{Bug, is};
+
 pub(super) const FORMAT: u32 = 1;
 
 /// The length of a segment's header; records begin here.
@@ -121,11 +123,12 @@ pub(super) fn frame_at(bytes: &[u8], sequence: u64, offset: usize) -> Option<Fra
     let head = bytes.get(offset..)?.get(..FRAME_BYTES)?;
     let found = frame_checksum(&head[4..], sequence, u32::try_from(offset).ok()?);
     let frame = Frame { length: read_u32(head, 8) as usize, synced: read_u32(head, 12) };
-    if found != read_u32(head, 0) || frame.length == 0 || frame.length > RECORD_BYTES_MAX {
+    let sound = found == read_u32(head, 0) || is(Bug::TrustRecords);
+    if !sound || frame.length == 0 || frame.length > RECORD_BYTES_MAX {
         return None;
     }
     let payload = bytes.get(offset + FRAME_BYTES..)?.get(..frame.length)?;
-    (crc32fast::hash(payload) == read_u32(head, 4)).then_some(frame)
+    (crc32fast::hash(payload) == read_u32(head, 4) || is(Bug::TrustRecords)).then_some(frame)
 }
 
 /// Whether some record at or after `offset` proves that what is at `offset` had been durable. It is the

@@ -9,38 +9,17 @@ use flin_state::ids::{GroupId, LogIndex, Term};
 use flin_state::log::{Entry, EntryKind, LogError};
 
 use super::cache::CacheMeter;
-use super::payload::{Checkpoint, ENTRY_HEAD_BYTES};
+use super::payload::Checkpoint;
+use super::places::{Place, Places};
 use super::segment::Segment;
 use super::shape::{Change, Shape};
-
-/// Where an entry is stored; 24 bytes for each entry of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub term: Term,
-    /// The segment's sequence; zero while reading the log back and the entry has not been met.
-    pub segment: u64,
-    /// The offset of the entry's head in its segment.
-    pub offset: u32,
-    /// The length of its data.
-    pub length: u32,
-}
-
-impl Place {
-    /// An entry that must be in a later record, because the segment that held it is gone.
-    const MISSING: Place = Place { term: Term(0), segment: 0, offset: 0, length: 0 };
-
-    /// The bytes that the entry takes in its segment.
-    pub fn stored_bytes(&self) -> u64 {
-        ENTRY_HEAD_BYTES as u64 + u64::from(self.length)
-    }
-}
 
 /// A group's log.
 #[derive(Debug)]
 pub(super) struct Group {
     pub shape: Shape,
     /// Entry `shape.base + 1` and so on, to `shape.last`.
-    pub places: VecDeque<Place>,
+    pub places: Places,
     /// The data of the last entries, in order; never more than there are places.
     pub cached: VecDeque<(EntryKind, Bytes)>,
 }
@@ -84,8 +63,7 @@ impl Group {
     }
 
     pub fn place(&self, index: LogIndex) -> Option<&Place> {
-        let after_base = index.0.checked_sub(self.shape.base.0 + 1)?;
-        self.places.get(usize::try_from(after_base).ok()?)
+        self.places.get(index)
     }
 
     fn cached_entry(&self, index: LogIndex) -> Option<Entry> {
@@ -94,6 +72,22 @@ impl Group {
         let at = self.cached.len().checked_sub(from_end + 1)?;
         let (kind, data) = &self.cached[at];
         Some(Entry { index, term: place.term, kind: *kind, data: data.clone() })
+    }
+
+    /// Checks that terms never fall from one entry to the next, and end where the shape says.
+    fn check_terms(&self) -> Result<(), String> {
+        let Shape { base, base_term, last_term, .. } = self.shape;
+        let mut before = base_term;
+        for (place, index) in self.places.iter().zip(base.0 + 1..) {
+            if place.term < before {
+                return Err(format!("falls from term {before} to {} at entry {index}", place.term));
+            }
+            before = place.term;
+        }
+        if before != last_term {
+            return Err(format!("ends in term {before}, and should in {last_term}"));
+        }
+        Ok(())
     }
 
     pub fn checkpoint(&self) -> Checkpoint {
@@ -117,33 +111,30 @@ impl<F> Index<F> {
     pub fn reshape(&mut self, id: GroupId, change: Change, shape: Shape) {
         let group = self.groups.entry(id).or_insert_with(|| Group {
             shape,
-            places: VecDeque::new(),
+            places: Places::empty(shape.base),
             cached: VecDeque::new(),
         });
-        let old = std::mem::replace(&mut group.shape, shape);
-        let kept = match change {
+        group.shape = shape;
+        let cached_from = group.places.len() - group.cached.len() as u64;
+        let gone = |place| release(&mut self.segments, place);
+        match change {
             Change::HardState(_) => return,
             Change::Compact { .. } => {
                 // Forgets from the front; everything else forgets from the back.
-                let gone = (shape.base.0 - old.base.0) as usize;
-                let kept = group.places.len() - gone;
-                for place in group.places.drain(..gone) {
-                    release(&mut self.segments, place);
-                }
-                while group.cached.len() > kept {
-                    let data = group.cached.pop_front().expect("longer than `kept`");
+                group.places.forget_to(shape.base, gone);
+                while group.cached.len() as u64 > group.places.len() {
+                    let data = group.cached.pop_front().expect("longer than the places");
                     self.cache.forget(&data.1);
                 }
                 return;
             }
-            Change::Append { first, .. } => (first.0 - shape.base.0 - 1) as usize,
-            Change::Create { .. } | Change::Reset { .. } | Change::Remove(_) => 0,
-        };
-        let cached_from = group.places.len() - group.cached.len();
-        for place in group.places.drain(kept..) {
-            release(&mut self.segments, place);
+            Change::Append { first, .. } => group.places.truncate(first, gone),
+            Change::Create { .. } | Change::Reset { .. } | Change::Remove(_) => {
+                group.places.clear(shape.base, gone);
+            }
         }
-        for (_, data) in group.cached.drain(kept.saturating_sub(cached_from)..) {
+        let cached = group.places.len().saturating_sub(cached_from) as usize;
+        for (_, data) in group.cached.drain(cached..) {
             self.cache.forget(&data);
         }
     }
@@ -151,7 +142,7 @@ impl<F> Index<F> {
     /// Adds the next entry of an append whose shape is in place.
     pub fn push(&mut self, id: GroupId, place: Place, data: Option<(EntryKind, Bytes)>) {
         let group = self.groups.get_mut(&id).expect("reshaped before entries are pushed");
-        group.places.push_back(place);
+        group.places.push(place);
         hold(&mut self.segments, place);
         if let Some((kind, data)) = data {
             self.cache.remember(&data);
@@ -167,13 +158,10 @@ impl<F> Index<F> {
     /// Notes that an entry is at another place now. False if there is no such entry.
     pub fn relocate(&mut self, id: GroupId, index: LogIndex, place: Place) -> bool {
         let Some(group) = self.groups.get_mut(&id) else { return false };
-        let Some(after_base) = index.0.checked_sub(group.shape.base.0 + 1) else { return false };
-        let Some(old) = group.places.get_mut(after_base as usize) else { return false };
-        if old.segment != 0 && old.term != place.term {
-            return false;
+        let Ok(old) = group.places.relocate(index, place) else { return false };
+        if let Some(old) = old {
+            release(&mut self.segments, old);
         }
-        let old = std::mem::replace(old, place);
-        release(&mut self.segments, old);
         hold(&mut self.segments, place);
         true
     }
@@ -185,22 +173,26 @@ impl<F> Index<F> {
     /// If the checkpoint contradicts itself.
     pub fn restore(&mut self, id: GroupId, checkpoint: Checkpoint) -> Result<(), String> {
         let Checkpoint { record, base, base_term, last, last_term, hard_state } = checkpoint;
-        let shape = Shape { record, base, base_term, last, last_term, hard_state };
-        let Some(count) = last.0.checked_sub(base.0).and_then(|count| u32::try_from(count).ok())
-        else {
-            return Err(format!("the log of group {id} spans {base}..={last}"));
-        };
-        let places = std::iter::repeat_n(Place::MISSING, count as usize).collect();
+        let shape = Shape { record, base, base_term, last, last_term, hard_state }.checked(id)?;
+        let places = Places::counted(base, last.0 - base.0);
         self.groups.insert(id, Group { shape, places, cached: VecDeque::new() });
         Ok(())
     }
 
-    /// The first entry, if any, that no segment holds.
-    pub fn missing(&self) -> Option<(GroupId, LogIndex)> {
-        self.groups.iter().find_map(|(id, group)| {
-            let at = group.places.iter().position(|place| place.segment == 0)?;
-            Some((*id, LogIndex(group.shape.base.0 + 1 + at as u64)))
-        })
+    /// Ends the reading back of the log.
+    ///
+    /// # Errors
+    /// If an entry is in no segment, or has a term that it cannot have.
+    pub fn settle(&mut self) -> Result<(), String> {
+        for (id, group) in &mut self.groups {
+            group.places.settle().map_err(|entry| {
+                format!(
+                    "entry {entry} of group {id} is in no segment; one before this is gone or damaged"
+                )
+            })?;
+            group.check_terms().map_err(|what| format!("the log of group {id} {what}"))?;
+        }
+        Ok(())
     }
 
     /// The entries `from <= index < to`, as far as they fit into `bytes_max`, but at least one.

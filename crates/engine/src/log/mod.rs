@@ -26,6 +26,7 @@ mod cache;
 mod format;
 mod index;
 mod payload;
+mod places;
 mod read;
 mod reclaim;
 mod recovery;
@@ -38,6 +39,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use flin_mutant::{Bug, is};
 use flin_state::ids::{GroupId, LogIndex, Term};
 use flin_state::log::{Entry, GroupRecord, HardState, Log, LogEdit, LogError};
 
@@ -158,7 +160,12 @@ impl<D: Disk> SharedLog<D> {
         if segment.synced() >= position {
             return Ok(());
         }
-        segment.file.sync_data().map_err(|source| {
+        if is(Bug::SkipSync) {
+            return Ok(());
+        }
+        let synced = segment.file.sync_data();
+        let synced = if is(Bug::IgnoreSyncError) { Ok(()) } else { synced };
+        synced.map_err(|source| {
             let act = format!("sync the log segment {}", segment.path.display());
             self.stop(LogError::Disk { act, source })
         })?;

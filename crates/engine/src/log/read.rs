@@ -7,8 +7,9 @@ use flin_state::ids::{GroupId, LogIndex, Term};
 use flin_state::log::{Entry, LogError};
 
 use super::SharedLog;
-use super::index::{Found, Place};
+use super::index::Found;
 use super::payload::decode_entry;
+use super::places::Place;
 use super::segment::Segment;
 use crate::disk::{Disk, DiskFile};
 

@@ -7,8 +7,9 @@ use flin_state::ids::{GroupId, LogIndex};
 use flin_state::log::LogError;
 
 use super::SharedLog;
-use super::index::{Found, Index, Place};
+use super::index::{Found, Index};
 use super::payload::encode_moved;
+use super::places::Place;
 use super::segment::Segment;
 use super::spare::SPARES_MAX;
 use crate::disk::Disk;

@@ -6,13 +6,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
+use flin_mutant::{Bug, is};
 use flin_state::ids::{GroupId, LogIndex};
 use flin_state::log::LogError;
 
-use super::format::{BadHeader, FORMAT, Frame, HEADER_BYTES, Header, frame_at, payload};
+use super::format::{BadHeader, FORMAT, HEADER_BYTES, Header, frame_at, payload};
 use super::format::{FRAME_BYTES, proof_of_sync};
-use super::index::{Index, Place, SegmentUse};
+use super::index::{Index, SegmentUse};
 use super::payload::{Operation, decode};
+use super::places::Place;
 use super::segment::{self, Segment, segment_path, sequence_of};
 use super::shape::{Change, after};
 use super::spare::Spares;
@@ -57,7 +59,10 @@ pub(super) fn open<D: Disk>(
     for path in leftovers {
         disk.remove(&path).map_err(failed)?;
     }
-    let spares = Spares::open(&disk, dir, options.segment_bytes, &names, options.prefill);
+    // A log that begins counts its segments from one. If there was another one here, whose segments are
+    // lost, what its spare files hold of its first ones would pass for records of these.
+    let (bytes, reuse) = (options.segment_bytes, !chain.is_empty());
+    let spares = Spares::open(&disk, dir, bytes, &names, reuse, options.prefill);
     let spares = spares.map_err(failed)?;
 
     let mut index = Index::new(options.cache_bytes);
@@ -154,16 +159,13 @@ fn replay_chain<F: DiskFile>(
         let tail = replay_segment(segment, end, index)?;
         newest = Some((header, tail));
     }
-    if let Some((group, entry)) = index.missing() {
+    index.settle().map_err(|what| {
         let place = match index.segments.first_key_value() {
             Some((_, used)) => used.segment.place(0),
             None => "the log".to_owned(),
         };
-        let what = format!(
-            "entry {entry} of group {group} is in no segment; one before this is gone or damaged"
-        );
-        return Err(LogError::Corrupt { place, what });
-    }
+        LogError::Corrupt { place, what }
+    })?;
     Ok(newest)
 }
 
@@ -200,14 +202,21 @@ fn replay_segment<F: DiskFile>(
             } else {
                 proof_of_sync(&tail.bytes, segment.sequence, offset).map(|_| "record")
             };
-            let Some(proof) = promised else { break };
+            let Some(proof) = promised.filter(|_| !is(Bug::CutDamage)) else { break };
             let what = format!("a bad record, which a later {proof} says was durable");
             return Err(corrupt(offset, what));
         };
-        let mut replay =
-            Replay { index, segment: segment.sequence, offset, oldest, checkpoints: 0 };
-        replay.record(&tail.bytes, frame).map_err(|what| corrupt(offset, what))?;
-        tail.end += frame.record_bytes();
+        let mut replay = Replay { index, segment: segment.sequence, offset };
+        let replayed = decode(payload(&tail.bytes, offset, frame)).and_then(|operations| {
+            if tail.start == 0 {
+                replay.checkpoints(operations, oldest)
+            } else {
+                operations.into_iter().try_for_each(|operation| replay.operation(operation))
+            }
+        });
+        replayed.map_err(|what| corrupt(offset, what))?;
+        // A file that was cut inside of the zeros behind its last record lost nothing.
+        tail.end = tail.bytes.len().min(offset + frame.record_bytes());
         tail.synced = tail.synced.max(frame.synced as usize);
         if tail.start == 0 {
             tail.start = tail.end;
@@ -253,16 +262,38 @@ struct Replay<'a, F> {
     segment: u64,
     /// The record's offset.
     offset: usize,
-    /// Whether the segment is the oldest one, whose checkpoints are news.
-    oldest: bool,
-    checkpoints: usize,
 }
 
 impl<F> Replay<'_, F> {
-    fn record(&mut self, bytes: &[u8], frame: Frame) -> Result<(), String> {
-        decode(payload(bytes, self.offset, frame))?
-            .into_iter()
-            .try_for_each(|operation| self.operation(operation))
+    /// Takes the record that a segment begins with. It has nothing but checkpoints, which are news in the
+    /// oldest segment and known in all others.
+    fn checkpoints(&mut self, mut operations: Vec<Operation>, oldest: bool) -> Result<(), String> {
+        if operations.pop() != Some(Operation::CheckpointEnd) {
+            return Err("the segment's first record is no checkpoint".to_owned());
+        }
+        let count = operations.len();
+        for operation in operations {
+            let Operation::Checkpoint { group, checkpoint } = operation else {
+                return Err("the segment's first record is more than a checkpoint".to_owned());
+            };
+            if oldest {
+                self.index.restore(group, checkpoint)?;
+                continue;
+            }
+            let known = self.index.groups.get(&group).map(super::index::Group::checkpoint);
+            if known != Some(checkpoint) {
+                return Err(format!(
+                    "group {group} should be at {checkpoint:?}; the segments before say {known:?}"
+                ));
+            }
+        }
+        let known = self.index.groups.len();
+        if count != known {
+            return Err(format!(
+                "a checkpoint of {count} groups; the segments before know {known}"
+            ));
+        }
+        Ok(())
     }
 
     fn operation(&mut self, operation: Operation) -> Result<(), String> {
@@ -291,7 +322,7 @@ impl<F> Replay<'_, F> {
                 Ok(())
             }
             Operation::Moved { group, first, entries } => {
-                for (entry, index) in entries.iter().zip((first.0..).map(LogIndex)) {
+                for (entry, index) in entries.iter().zip((first.0..=u64::MAX).map(LogIndex)) {
                     if !self.index.relocate(group, index, self.place(entry)) {
                         return Err(format!(
                             "entry {index} of group {group} moved, but is not there"
@@ -300,25 +331,9 @@ impl<F> Replay<'_, F> {
                 }
                 Ok(())
             }
-            Operation::Checkpoint { group, checkpoint } => {
-                self.checkpoints += 1;
-                if self.oldest {
-                    return self.index.restore(group, checkpoint);
-                }
-                let known = self.index.groups.get(&group).map(super::index::Group::checkpoint);
-                if known == Some(checkpoint) {
-                    return Ok(());
-                }
-                Err(format!(
-                    "group {group} should be at {checkpoint:?}; the segments before say {known:?}"
-                ))
+            Operation::Checkpoint { .. } | Operation::CheckpointEnd => {
+                Err("a checkpoint that its segment does not begin with".to_owned())
             }
-            Operation::CheckpointEnd if self.checkpoints == self.index.groups.len() => Ok(()),
-            Operation::CheckpointEnd => Err(format!(
-                "a checkpoint of {} groups; the segments before know {}",
-                self.checkpoints,
-                self.index.groups.len()
-            )),
         }
     }
 
@@ -336,5 +351,128 @@ impl<F> Replay<'_, F> {
             offset: (self.offset + FRAME_BYTES) as u32 + entry.offset,
             length: entry.length,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flin_state::ids::{ReplicaId, Term};
+    use flin_state::log::{Entry, EntryKind, GroupRecord, HardState, Log, LogEdit};
+
+    use super::*;
+    use crate::disk::MemoryDisk;
+    use crate::log::format::seal;
+    use crate::log::payload::{Checkpoint, encode_checkpoints, encode_edit, encode_moved};
+
+    const GROUP: GroupId = GroupId(1);
+    const DIR: &str = "/log";
+
+    /// A checkpoint of a group with that many entries.
+    fn checkpoint(entries: u64) -> Vec<u8> {
+        let checkpoint = Checkpoint {
+            record: GroupRecord::Hosted(ReplicaId(1)),
+            base: LogIndex(5),
+            base_term: Term(5),
+            last: LogIndex(5 + entries),
+            last_term: Term(5),
+            hard_state: HardState::default(),
+        };
+        let mut payload = Vec::new();
+        encode_checkpoints([(GROUP, checkpoint)].into_iter(), &mut payload);
+        payload
+    }
+
+    fn edit(edit: &LogEdit) -> Vec<u8> {
+        let mut payload = Vec::new();
+        encode_edit(edit, Term(5), &mut payload, &mut Vec::new());
+        payload
+    }
+
+    fn appended(index: u64) -> Vec<u8> {
+        let data = bytes::Bytes::from_static(b"data");
+        let (index, kind) = (LogIndex(index), EntryKind::Command);
+        let entries = vec![Entry { index, term: Term(5), kind, data }];
+        edit(&LogEdit::Append { group: GROUP, entries })
+    }
+
+    /// Opens a log whose only segment holds records with these payloads and right checksums.
+    fn opened(payloads: &[Vec<u8>]) -> Result<SharedLog<MemoryDisk>, LogError> {
+        let disk = MemoryDisk::new();
+        let mut bytes = Header { sequence: 1, previous: 0, previous_end: 0 }.encode().to_vec();
+        for payload in payloads {
+            let mut record = vec![0; FRAME_BYTES];
+            record.extend_from_slice(payload);
+            seal(&mut record, 1, bytes.len() as u32, 0);
+            bytes.append(&mut record);
+        }
+        let dir = Path::new(DIR);
+        disk.create_dir(dir).expect("an empty disk");
+        let file = disk.create(&segment_path(dir, 1)).expect("an empty disk");
+        file.write_at(&bytes, 0).expect("the disk works");
+        open(disk, dir, &LogOptions { prefill: false, ..LogOptions::default() })
+    }
+
+    fn corruption(payloads: &[Vec<u8>]) -> String {
+        match opened(payloads) {
+            Err(LogError::Corrupt { what, .. }) => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn count_in_a_checkpoint_takes_no_memory() {
+        let what = corruption(&[checkpoint(1 << 50)]);
+        assert!(what.contains("entry 6 of group 1 is in no segment"), "{what}");
+        let what = corruption(&[checkpoint(u64::MAX - 5)]);
+        assert!(what.contains("spans 5..=18446744073709551615"), "{what}");
+    }
+
+    #[test]
+    fn entries_that_were_forgotten_after_the_checkpoint_are_not_missed() {
+        let last = 5 + (1 << 50);
+        let compacted = edit(&LogEdit::Compact { group: GROUP, index: LogIndex(last - 1) });
+        let what = corruption(&[checkpoint(1 << 50), compacted.clone()]);
+        assert!(what.contains(&format!("entry {last} of group 1")), "{what}");
+        let log = opened(&[checkpoint(1 << 50), compacted, appended(last)]);
+        let log = log.expect("its one entry is there");
+        let entries = log.entries(GROUP, LogIndex(last), LogIndex(last + 1), u64::MAX);
+        assert_eq!(entries.expect("it is stored").len(), 1);
+    }
+
+    #[test]
+    fn entries_whose_terms_fall_or_whose_indexes_end_are_refused() {
+        let entry = |index, term| {
+            let (index, term, kind) = (LogIndex(index), Term(term), EntryKind::Command);
+            Entry { index, term, kind, data: bytes::Bytes::new() }
+        };
+        let falling = LogEdit::Append { group: GROUP, entries: vec![entry(6, 9), entry(7, 8)] };
+        let what = corruption(&[checkpoint(0), edit(&falling)]);
+        assert!(what.contains("falls from term 9 to 8 at entry 7"), "{what}");
+        let moved = |entry: Entry| {
+            let mut payload = Vec::new();
+            encode_moved(GROUP, &[entry], &mut payload, &mut Vec::new());
+            payload
+        };
+        let what = corruption(&[checkpoint(1), moved(entry(6, 9))]);
+        assert!(what.contains("ends in term 9, and should in 5"), "{what}");
+        let what = corruption(&[checkpoint(1), moved(entry(u64::MAX, 5))]);
+        assert!(what.contains("moved, but is not there"), "{what}");
+        assert!(opened(&[checkpoint(1), moved(entry(6, 5))]).is_ok());
+    }
+
+    #[test]
+    fn segment_begins_with_checkpoints_and_nothing_else() {
+        // The first record goes with its segment when that is replaced: an entry in it would be lost.
+        let mut more = appended(6);
+        more.extend(checkpoint(0));
+        let what = corruption(&[more]);
+        assert!(what.contains("more than a checkpoint"), "{what}");
+        let mut unfinished = checkpoint(0);
+        unfinished.truncate(unfinished.len() - 3);
+        let what = corruption(&[unfinished]);
+        assert!(what.contains("is no checkpoint"), "{what}");
+        let what = corruption(&[checkpoint(0), checkpoint(0)]);
+        assert!(what.contains("does not begin with"), "{what}");
+        assert!(opened(&[checkpoint(0), appended(6)]).is_ok());
     }
 }

@@ -4,6 +4,10 @@
 use flin_state::ids::{GroupId, LogIndex, ReplicaId, Term};
 use flin_state::log::{GroupRecord, HardState, LogEdit};
 
+/// The last index that an entry can have: there is one after it, where the next entry goes. Replicas stop long
+/// before.
+const INDEX_MAX: LogIndex = LogIndex(u64::MAX - 1);
+
 /// A group's log without its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
@@ -17,6 +21,18 @@ pub(super) struct Shape {
 }
 
 impl Shape {
+    /// The shape, if a log of `group` can have it.
+    ///
+    /// # Errors
+    /// If its indexes are out of order or out of range.
+    pub fn checked(self, group: GroupId) -> Result<Shape, String> {
+        let Shape { base, last, .. } = self;
+        if base <= last && last <= INDEX_MAX {
+            return Ok(self);
+        }
+        Err(format!("the log of group {group} spans {base}..={last}"))
+    }
+
     fn term(&self, index: LogIndex, term_of: impl Fn(LogIndex) -> Option<Term>) -> Option<Term> {
         match index {
             index if index == self.last => Some(self.last_term),
@@ -98,6 +114,15 @@ impl Change {
 /// # Errors
 /// Why the change contradicts the log.
 pub(super) fn after(
+    group: GroupId,
+    shape: Option<Shape>,
+    change: Change,
+    term_of: impl Fn(LogIndex) -> Option<Term>,
+) -> Result<Shape, String> {
+    changed(group, shape, change, term_of)?.checked(group)
+}
+
+fn changed(
     group: GroupId,
     shape: Option<Shape>,
     change: Change,
@@ -244,6 +269,14 @@ mod tests {
         assert!(refused(newer, appended(6, 8)));
         let long = after(GROUP, Some(hosted()), appended(6, 8), |_| None).expect("contiguous");
         assert!(after(GROUP, Some(long), appended(7, 8), |_| Some(Term(9))).is_err());
+    }
+
+    #[test]
+    fn log_never_reaches_an_index_that_has_no_next_one() {
+        let reset = |index| Change::Reset { index: LogIndex(index), term: Term(5) };
+        assert!(refused(hosted(), reset(u64::MAX)));
+        let full = after(GROUP, Some(hosted()), reset(u64::MAX - 1), |_| None);
+        assert!(refused(full.expect("there is a next one"), appended(u64::MAX, u64::MAX)));
     }
 
     #[test]

@@ -52,13 +52,14 @@ struct State<F> {
 }
 
 impl<D: Disk> Spares<D> {
-    /// Takes over the spare files among `names`, removes those that do not fit, and starts the filler
-    /// if asked to.
+    /// Takes over the spare files among `names` if they may be reused, removes those that do not fit, and
+    /// starts the filler if asked to.
     pub fn open(
         disk: &D,
         dir: &Path,
         segment_bytes: u64,
         names: &[String],
+        reuse: bool,
         fill: bool,
     ) -> io::Result<Self> {
         let mut state = State { ready: Vec::new(), next: 1, wanted: true, closed: false };
@@ -67,7 +68,7 @@ impl<D: Disk> Spares<D> {
             state.next = state.next.max(number + 1);
             let path = dir.join(name);
             let file = disk.open(&path)?;
-            if state.ready.len() < SPARES_MAX && file.len()? == segment_bytes {
+            if reuse && state.ready.len() < SPARES_MAX && file.len()? == segment_bytes {
                 state.ready.push(Spare { path, file });
             } else {
                 disk.remove(&path)?;

@@ -8,8 +8,9 @@ use flin_state::log::{LogEdit, LogError};
 
 use super::SharedLog;
 use super::format::{FRAME_BYTES, Header, RECORD_BYTES_MAX, record_bytes, seal};
-use super::index::{Index, Place, SegmentUse};
+use super::index::{Index, SegmentUse};
 use super::payload::{ENTRY_HEAD_BYTES, encode_edit};
+use super::places::Place;
 use super::segment::{self, NotBegun, Segment};
 use super::shape::{Change, Shape, after};
 use crate::disk::{Disk, DiskFile};

@@ -203,3 +203,46 @@ fn foreign_file_with_the_name_of_a_segment_is_refused() {
     disk.create(&path_of(9)).expect("create");
     assert!(matches!(open(&disk), Err(LogError::Corrupt { .. })));
 }
+
+#[test]
+fn spare_files_of_a_lost_log_are_not_read_as_a_new_one() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk).expect("open");
+    log.write(&[create(1)]).expect("write");
+    for index in 6..14 {
+        log.write(&[append(1, vec![entry(index, 6, vec![1; 500])])]).expect("write");
+    }
+    log.write(&[compact(1, 13)]).expect("write");
+    log.reclaim().expect("reclaim");
+    drop(log);
+    let names = disk.list(&log_dir()).expect("list");
+    assert!(names.iter().any(|name| name.starts_with("spare-")), "{names:?}");
+    for segment in names.iter().filter(|name| name.ends_with(".log")) {
+        disk.remove(&log_dir().join(segment)).expect("remove");
+    }
+    // The first segment of the new log must not bring back what the first one of the old log held, neither at
+    // once nor when the log is opened again.
+    for _ in 0..3 {
+        let log = open(&disk).expect("open");
+        assert_eq!(log.groups(), []);
+        drop(log);
+        disk.crash(Crash::LoseUnsynced);
+    }
+}
+
+#[test]
+fn segment_cut_behind_its_last_entry_opens_with_all_of_them() {
+    let (pristine, ends) = three_entries();
+    let aligned = ends[3].next_multiple_of(8);
+    assert!(is_padding(&pristine, ends[3]), "records end at {ends:?}");
+    for length in ends[3]..aligned {
+        let (disk, _) = three_entries();
+        disk.damage(&path_of(1), |bytes| bytes.truncate(length));
+        for _ in 0..3 {
+            let log = open(&disk).unwrap_or_else(|e| panic!("{length} bytes: {e}"));
+            assert_eq!(all_entries(&log, 1).expect("read").len(), 3, "{length} bytes");
+            drop(log);
+            disk.crash(Crash::LoseUnsynced);
+        }
+    }
+}

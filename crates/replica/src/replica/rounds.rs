@@ -1,5 +1,6 @@
 //! Rounds: what the replica asks of its caller, and what the caller reports back.
 
+use flin_mutant::{Bug, is};
 use flin_state::ids::{LogIndex, Term};
 use flin_state::log::{Entry, EntryKind, LogEdit};
 use raft::eraftpb;
@@ -38,6 +39,7 @@ impl Replica {
         let (messages, messages_after_sync) = match (must_sync, promised) {
             // Nothing to wait for: what came before is durable since the last advance.
             (false, _) => (join(eager, patient), Vec::new()),
+            _ if is(Bug::SendBeforeSync) => (join(eager, patient), Vec::new()),
             (true, true) => (Vec::new(), join(eager, patient)),
             (true, false) => (eager, patient),
         };
@@ -168,7 +170,9 @@ impl Replica {
         }
         let state = convert::hard_state_from_raft(&self.raft.raft.hard_state());
         if state != self.written {
-            edits.push(LogEdit::HardState { group, state });
+            if !is(Bug::ForgetHardState) {
+                edits.push(LogEdit::HardState { group, state });
+            }
             self.written = state;
         }
         edits

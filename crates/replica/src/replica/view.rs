@@ -25,6 +25,11 @@ impl Replica {
         replica_id(self.raft.raft.leader_id)
     }
 
+    /// The term that this replica is in.
+    pub fn term(&self) -> Term {
+        Term(self.raft.raft.term)
+    }
+
     /// Whether this replica leads, as far as it knows.
     pub fn leading(&self) -> bool {
         self.raft.raft.state == StateRole::Leader
@@ -40,7 +45,7 @@ impl Replica {
         let raft = &self.raft.raft;
         Status {
             role: Role::from(raft.state),
-            term: Term(raft.term),
+            term: self.term(),
             leader: self.leader(),
             commit: LogIndex(raft.raft_log.committed),
             last: LogIndex(raft.raft_log.last_index()),

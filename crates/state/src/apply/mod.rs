@@ -18,6 +18,7 @@ use crate::ids::{GroupId, Timestamp};
 use crate::keys::GroupState;
 use crate::operation::{COMMAND_BYTES_MAX, Refusal, Reply, Write};
 
+use flin_mutant::{Bug, is};
 use overlay::Overlay;
 pub(crate) use overlay::unreadable_record;
 
@@ -77,7 +78,10 @@ impl<'a> Apply<'a> {
             }
             Content::Command(command) => {
                 self.kept_bytes = 0;
-                self.state.last_time = self.state.last_time.max(command.stamp);
+                self.state.last_time = match is(Bug::LetTimeGoBack) {
+                    true => command.stamp,
+                    false => self.state.last_time.max(command.stamp),
+                };
                 command.writes.into_iter().map(|write| self.write(write)).collect::<Result<_>>()?
             }
         };
@@ -95,6 +99,9 @@ impl<'a> Apply<'a> {
     /// Adds every effect of the run and the group's record to `out`.
     pub fn finish(self, out: &mut WriteBatch) {
         self.overlay.finish(out);
+        if is(Bug::LoseAppliedIndex) && self.state.applied.0.is_multiple_of(2) {
+            return;
+        }
         self.state.save(self.group, out);
     }
 

@@ -2,6 +2,8 @@
 
 use bytes::{Bytes, BytesMut};
 
+use flin_mutant::{Bug, is};
+
 use crate::apply::Apply;
 use crate::apply::expiry::moment_of_expiry;
 use crate::engine::Result;
@@ -42,7 +44,9 @@ impl Apply<'_> {
 
     pub(super) fn set_many(&mut self, pairs: Vec<(Bytes, Bytes)>) -> Result<Reply> {
         let now = self.now();
-        for (key, value) in pairs {
+        let kept =
+            if is(Bug::SplitBatches) && pairs.len() > 1 { pairs.len() - 1 } else { pairs.len() };
+        for (key, value) in pairs.into_iter().take(kept) {
             self.overlay.place(&key, now)?.set(Record { expires: None, value });
         }
         Ok(Reply::Ok)
@@ -130,7 +134,7 @@ impl Apply<'_> {
         let now = self.now();
         let mut place = self.overlay.place(key, now)?;
         let there = place.record().map(|record| &record.value);
-        if there != expected {
+        if there != expected && !is(Bug::IgnoreExpected) {
             let there = there.cloned();
             self.keep(there.as_ref().map_or(0, Bytes::len));
             return Ok(Reply::of_value(there));

@@ -26,6 +26,7 @@ pub use genesis::{BadGenesis, Genesis, GenesisMember, MEMBERS_MAX};
 pub use placement::place;
 pub use recovery::{Sighting, Verdict, judge};
 pub use rejected::Rejected;
+pub use whereabouts::Farewell;
 
 use crate::engine::{EngineError, Reader};
 use crate::ids::{ClusterId, GroupId, NodeId, ReplicaId};

@@ -6,7 +6,26 @@ use crate::cluster::{ClusterState, MemberState, Placement};
 use crate::ids::{GroupId, NodeId, PartitionId, ReplicaId};
 use crate::membership::Configuration;
 
+/// How a node's membership ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    /// The cluster let it go and has everything that it held: its data are superfluous.
+    Removed,
+    /// Another node took its name. The cluster makes its replicas anew elsewhere and has not done so for all.
+    Replaced,
+}
+
 impl ClusterState {
+    /// How the membership of `node` ended, if it did. A state from before the node joined says nothing.
+    pub fn farewell(&self, node: NodeId) -> Option<Farewell> {
+        match self.members.get(&node) {
+            None => (self.next_node_id > node).then_some(Farewell::Removed),
+            Some(member) if member.state != MemberState::Replaced => None,
+            Some(_) if self.holds(node) == 0 => Some(Farewell::Removed),
+            Some(_) => Some(Farewell::Replaced),
+        }
+    }
+
     /// All groups in order, the meta group first.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> + use<> {
         iter::once(GroupId::META)
@@ -170,6 +189,28 @@ mod tests {
         assert_eq!(state.member_of_nonce("x"), Some(NodeId(2)));
         assert_eq!(state.member_of_nonce("y"), None);
         assert_eq!(state.member_of_nonce(""), None);
+    }
+
+    #[test]
+    fn only_a_node_that_was_let_go_bids_farewell() {
+        let mut state = genesis(1, 1, &[""; 3]).begin().expect("valid");
+        let holder = state.meta[0].node;
+        let idle = (1..=3).map(NodeId).find(|node| state.holds(*node) == 0).expect("an idle node");
+        assert_eq!(state.farewell(holder), None);
+        assert_eq!(state.farewell(NodeId(4)), None, "a state from before it joined");
+        for (member_state, of_holder, of_idle) in [
+            (MemberState::Draining, None, None),
+            (MemberState::Lost, None, None),
+            (MemberState::Replaced, Some(Farewell::Replaced), Some(Farewell::Removed)),
+        ] {
+            for member in state.members.values_mut() {
+                member.state = member_state;
+            }
+            assert_eq!(state.farewell(holder), of_holder, "{member_state:?}");
+            assert_eq!(state.farewell(idle), of_idle, "{member_state:?}");
+        }
+        state.members.remove(&idle);
+        assert_eq!(state.farewell(idle), Some(Farewell::Removed));
     }
 
     #[test]

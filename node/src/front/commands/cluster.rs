@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bytes::Bytes;
+use flin_groups::requests::View;
 use flin_resp::Value;
 use flin_state::cluster::{ClusterState, Member};
 use flin_state::ids::{NodeId, PartitionId};
 use flin_state::slot::{SLOTS, slot_of, slots_of};
 
 use crate::front::errors::{self, SYNTAX};
-use crate::front::requests::View;
 
 /// Answers `CLUSTER name`; `arguments` begin with the subcommand's name, their number is right.
 pub(super) fn answer(view: &View, name: &str, arguments: &[Bytes]) -> Value {

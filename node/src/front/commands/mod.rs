@@ -6,12 +6,12 @@ mod server;
 mod table;
 
 use bytes::Bytes;
+use flin_groups::requests::View;
 use flin_resp::Value;
 use flin_resp::commands::Command;
 
 use super::Port;
 use super::errors;
-use super::requests::View;
 use super::session::Session;
 
 /// The answer to a command that needs no partition; `None` for the others. The number of arguments has been

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use bytes::Bytes;
+use flin_groups::requests::View;
 use flin_resp::Value;
 
 use crate::front::errors;
-use crate::front::requests::View;
 use crate::front::{FrontOptions, Mode, Port};
 use flin_state::read::matches;
 

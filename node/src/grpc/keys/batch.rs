@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use flin_groups::requests::Requests;
 use flin_proto::keys::batch_request::Write as WireWrite;
 use flin_proto::keys::batch_request::write::Write as Body;
 use flin_proto::keys::batch_response::Result as WireResult;
@@ -15,7 +16,6 @@ use tonic::Status;
 
 use super::spread::{Runs, write_runs};
 use super::{KeysService, WRITES_MAX, convert};
-use crate::front::requests::Requests;
 
 impl<R: Requests> KeysService<R> {
     /// Removes `keys` and answers how many existed.

@@ -1,11 +1,10 @@
 //! Between the messages of `keys.proto` and the operations of a partition.
 
+use flin_groups::requests::RequestError;
 use flin_proto::keys::set_request::Condition as WireCondition;
 use flin_proto::keys::{GetResponse, SetRequest};
 use flin_state::operation::{Condition, Expiry, Refusal, Reply, Write};
 use tonic::{Code, Status};
-
-use crate::front::requests::RequestError;
 
 /// The write that sets a key.
 pub(super) fn set(request: SetRequest) -> Result<Write, Status> {

@@ -5,6 +5,7 @@ mod convert;
 mod scan;
 mod spread;
 
+use flin_groups::requests::Requests;
 use flin_proto::keys::keys_server::Keys;
 use flin_proto::keys::{
     BatchRequest, BatchResponse, CompareAndSetRequest, CompareAndSetResponse, DeleteRequest,
@@ -15,8 +16,6 @@ use flin_state::operation::{Read, Reply, Write};
 use flin_state::slot::partition_of_key;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
-
-use crate::front::requests::Requests;
 
 /// The most writes of a batch, the keys of its deletions counted one by one, and the most keys of a
 /// deletion.

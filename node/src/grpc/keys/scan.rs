@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use flin_groups::requests::Requests;
 use flin_proto::keys::scan_response::Pair;
 use flin_proto::keys::{ScanRequest, ScanResponse};
 use flin_state::ids::PartitionId;
@@ -16,7 +17,6 @@ use futures::{StreamExt, TryStreamExt};
 use tonic::Status;
 
 use super::convert;
-use crate::front::requests::Requests;
 
 /// Pairs of a page when nobody says.
 const LIMIT_DEFAULT: u32 = 1_000;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use flin_groups::requests::{RequestError, Requests};
 use flin_state::ids::PartitionId;
 use flin_state::operation::{Reply, Write};
 use futures::StreamExt;
@@ -9,7 +10,6 @@ use futures::stream::FuturesUnordered;
 use tonic::{Code, Status};
 
 use super::convert;
-use crate::front::requests::{RequestError, Requests};
 
 /// A write and the place of its reply.
 pub(super) type Placed = (usize, Write);

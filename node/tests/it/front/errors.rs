@@ -1,7 +1,7 @@
 use std::time::Duration;
 
+use flin_groups::requests::RequestError;
 use flin_node::front::Mode;
-use flin_node::front::requests::RequestError;
 use tokio::net::TcpStream;
 
 use super::fake::{Store, open, options, proxy};

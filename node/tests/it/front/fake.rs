@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flin_engine::memory::MemoryEngine;
-use flin_node::clock::Clock;
-use flin_node::front::requests::{RequestError, Requests, View};
+use flin_groups::clock::{Clock, Sleep};
+use flin_groups::requests::{RequestError, Requests, View};
 use flin_node::front::{FrontOptions, Mode, Stats, serve};
 use flin_node::settings::Secret;
 use flin_resp::Limits;
@@ -164,6 +164,10 @@ impl Clock for Store {
 
     fn monotonic_us(&self) -> u64 {
         Store::now(self).0 * 1_000
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(duration))
     }
 }
 

@@ -134,6 +134,11 @@ impl Cluster {
         format!("127.0.0.1:{}", self.nodes[node].ports[3])
     }
 
+    /// Where a node serves Redis clients, whichever node leads their keys.
+    pub fn resp_address(&self, node: usize) -> String {
+        format!("127.0.0.1:{}", self.nodes[node].ports[0])
+    }
+
     /// The data directory of a node.
     pub fn data(&self, node: usize) -> PathBuf {
         self.path(&format!("data-{node}"))
@@ -196,7 +201,8 @@ impl Cluster {
         self.set_rebalance(at, rebalance).await;
     }
 
-    async fn set_rebalance(&self, at: usize, rebalance: RebalanceSettings) {
+    /// Says how replicas are moved.
+    pub async fn set_rebalance(&self, at: usize, rebalance: RebalanceSettings) {
         let mut admin = self.wait_for(at, |_| true).await;
         let request = ConfigureRequest {
             cluster_id: CLUSTER_ID.into(),
@@ -267,6 +273,20 @@ impl Cluster {
         let line = text.lines().find(|line| line.starts_with(&format!("{name} ")));
         let line = line.unwrap_or_else(|| panic!("{name} is not in {text}"));
         line[name.len()..].trim().parse().expect("a number")
+    }
+
+    /// Waits until a metric without labels is at least `least`, of a node that may not answer yet.
+    pub async fn wait_for_metric(&self, node: usize, name: &str, least: f64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.http(node, "/metrics").await;
+            let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+            if value.is_some_and(|value: f64| value >= least) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} of node {node} is {value:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// Asks a node about the cluster until the answer is as wanted.

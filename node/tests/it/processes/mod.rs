@@ -1,6 +1,7 @@
 //! What real processes promise each other and their clients.
 
-mod cluster;
+pub mod cluster;
+mod proxy;
 mod recovery;
 mod rejoin;
 mod scale;

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use flin_mutant::{Bug, is};
+
 use crate::cluster::apply::{Effect, set};
 use crate::cluster::genesis::is_address;
 use crate::cluster::{ClusterState, MEMBERS_MAX, Member, MemberState, Rejected};
@@ -72,11 +74,13 @@ pub(super) fn join(
     if cluster.members.len() >= MEMBERS_MAX {
         return Err(Rejected::TooManyMembers);
     }
+    let predecessor = cluster.members.iter().find(|(_, member)| member.name == name);
+    let predecessor = predecessor.map(|(node, _)| *node).filter(|_| is(Bug::ReuseNodeIds));
     for earlier in cluster.members.values_mut().filter(|member| member.name == name) {
         earlier.state = MemberState::Replaced;
     }
-    let node = cluster.next_node_id;
-    cluster.next_node_id = NodeId(node.0 + 1);
+    let node = predecessor.unwrap_or(cluster.next_node_id);
+    cluster.next_node_id = cluster.next_node_id.max(NodeId(node.0 + 1));
     let member = Member {
         name: name.to_owned(),
         peer_address: described.peer_address.to_owned(),

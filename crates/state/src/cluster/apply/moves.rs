@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use flin_mutant::{Bug, is};
+
 use crate::cluster::apply::{Effect, set};
 use crate::cluster::{ClusterState, Job, Move, Placement, Rejected};
 use crate::ids::{GroupId, NodeId, PartitionId, ReplicaId};
@@ -70,7 +72,9 @@ fn check_move(cluster: &ClusterState, wanted: &Move) -> Result<(), Rejected> {
 fn begin(cluster: &mut ClusterState, wanted: &Move) {
     let add = wanted.add.map(|node| {
         let replica = cluster.next_replica_id;
-        cluster.next_replica_id = ReplicaId(replica.0 + 1);
+        if !is(Bug::ReuseReplicaIds) {
+            cluster.next_replica_id = ReplicaId(replica.0 + 1);
+        }
         Placement { replica, node }
     });
     let placed = cluster.replicas_of(wanted.group).iter();
