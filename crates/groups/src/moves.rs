@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use flin_mutant::{Bug, is};
 use flin_proto::peer::JobReport;
 use flin_replica::{Step, next_step};
 use flin_state::cluster::Job;
@@ -77,10 +76,7 @@ impl Worker {
         if hosted.job == Some(report) || hosted.proof.as_ref().is_some_and(asked) {
             return;
         }
-        if is(Bug::ReportUnprovenMoves) {
-            hosted.job = Some(report);
-            self.report_due = true;
-        } else if hosted.replica.read_index(context).is_ok() {
+        if hosted.replica.read_index(context).is_ok() {
             hosted.proof = Some(Proof { context, since: tick, report });
             self.dirty.insert(group);
         }

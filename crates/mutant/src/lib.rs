@@ -35,8 +35,6 @@ pub enum Bug {
     ReadWithoutQuorum,
     /// A key is absent once the reader's own clock says so.
     ExpireByOwnClock,
-    /// The time of a partition goes back with the stamps of its leaders.
-    LetTimeGoBack,
     /// Whoever waits for an entry takes any that commits at its index for it.
     IgnoreTermOfProposals,
     /// A write whose outcome is not known is said not to be done.
@@ -49,8 +47,6 @@ pub enum Bug {
     ReuseNodeIds,
     /// A removed replica leaves no tombstone.
     LeaveNoTombstone,
-    /// A move is reported as done by whoever takes itself for the leader.
-    ReportUnprovenMoves,
     /// A snapshot is installed whatever its checksum says.
     TrustSnapshots,
     /// A batch of several keys loses its last one.

@@ -36,7 +36,7 @@ impl World {
     /// A power failure that loses an arbitrary part of what was not synced, or all of it.
     pub(crate) fn torn(&mut self) -> Crash {
         match self.chance.percent(70) {
-            true => Crash::Torn { seed: self.chance.next() },
+            true => Crash::Torn { seed: self.chance.number() },
             false => Crash::LoseUnsynced,
         }
     }
@@ -95,7 +95,7 @@ impl World {
 
     /// Starts `node` on a machine.
     pub(crate) fn start(&mut self, slot: Slot, node: NodeId) {
-        let seed = self.chance.next();
+        let seed = self.chance.number();
         let (genesis, size) = (self.genesis.clone(), self.size);
         let machine = self.machines.get_mut(&slot).expect("a slot of the plan");
         let started = machine.start(node, &genesis, size, seed);
@@ -106,9 +106,8 @@ impl World {
         machine.hurt = machine.full;
         let lost = machine.lost_log();
         machine.held.clear();
-        if let Some(group) = lost {
-            let words = format!("machine {} cut damage out of the log of group {group}", slot.0);
-            self.watch.accuse(words);
+        if let Some(words) = lost {
+            self.watch.accuse(format!("machine {} cut damage out of its log: {words}", slot.0));
         }
         self.show_disks();
         let machine = &self.machines[&slot];

@@ -159,6 +159,7 @@ impl Machine {
         self.engine = MemoryEngine::new();
         (self.serial, self.identity, self.cache) = (serial, None, None);
         (self.rotten, self.hurt, self.full) = (false, false, false);
+        self.held.clear();
     }
 
     /// Remembers what the log holds, before somebody damages it.
@@ -169,14 +170,16 @@ impl Machine {
         self.held = records.map(last).collect();
     }
 
-    /// The group whose log ends earlier than it did, or is gone.
-    pub fn lost_log(&self) -> Option<GroupId> {
+    /// What is missing of what the log held, in words.
+    pub fn lost_log(&self) -> Option<String> {
         let process = self.process.as_ref()?;
         let found: BTreeMap<GroupId, GroupRecord> = process.log.groups().into_iter().collect();
         let lost = |(group, (record, last)): &(&GroupId, &(GroupRecord, LogIndex))| {
             found.get(group) != Some(record) || process.log.last_index(**group) < *last
         };
-        self.held.iter().find(lost).map(|(group, _)| *group)
+        let (group, (record, last)) = self.held.iter().find(lost)?;
+        let (now, ends) = (found.get(group), process.log.last_index(*group));
+        Some(format!("group {group} was {record:?} up to {last}, and is {now:?} up to {ends}"))
     }
 
     /// Whether the disk holds a node's data that can be trusted.
@@ -192,7 +195,9 @@ impl Machine {
         size: LogSize,
         seed: u64,
     ) -> Result<(), StartError> {
-        let exit = Arc::new(Mutex::new(Exit::default()));
+        // An answer to an earlier process here, whose connection is gone, answers nobody.
+        let next_request = u64::from(self.lives + 1) << 32;
+        let exit = Arc::new(Mutex::new(Exit { next_request, ..Exit::default() }));
         let options = LogOptions {
             segment_bytes: size.segment_bytes,
             budget_bytes: size.budget_bytes,
@@ -220,10 +225,9 @@ impl Machine {
             seed,
         };
         let host = Host::open(ground, mailbox).map_err(StartError::Host)?;
-        for state in [host.cluster().cloned().map(Arc::new), self.cache.clone()] {
-            if let Some(state) = state {
-                board.set_cluster(state);
-            }
+        let states = [host.cluster().cloned().map(Arc::new), self.cache.clone()];
+        for state in states.into_iter().flatten() {
+            board.set_cluster(state);
         }
         let mut states = board.cluster();
         states.mark_changed();

@@ -155,7 +155,7 @@ fn play(options: &Play) -> Result<ExitCode> {
             if failed.len() >= FAILURES_MAX {
                 next.store(u64::MAX, Ordering::Relaxed);
             }
-            if report.seeds % 100 == 0 {
+            if report.seeds.is_multiple_of(100) {
                 println!("{} of {} seeds", report.seeds, seeds.len());
             }
             let _ = std::io::stdout().flush();

@@ -342,7 +342,7 @@ impl World {
         }
         self.machine(slot).remember_log();
         self.crash(slot, Crash::Kill);
-        let seed = self.chance.next();
+        let seed = self.chance.number();
         let machine = self.machine(slot);
         let serial = machine.serial;
         let damaged = crate::damage::damage(&machine.disk, seed);

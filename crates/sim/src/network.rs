@@ -78,11 +78,12 @@ pub struct Sending {
     pub give_up_us: u64,
 }
 
-/// How links behave.
-#[derive(Clone, Debug)]
+/// The least and the most that a parcel takes.
+const DELAY_US: (u64, u64) = (100, 1_500);
+
+/// How links behave: well, unless something makes them bad.
+#[derive(Clone, Debug, Default)]
 pub struct Network {
-    /// The least and the most that a parcel takes.
-    delay_us: (u64, u64),
     /// Links, by direction, on which nothing passes; each with how many faults block it.
     blocked: BTreeMap<(Slot, Slot), u32>,
     /// Percent of the raft messages that are lost, doubled, and late, by what made them so.
@@ -114,16 +115,6 @@ pub enum Fate {
 }
 
 impl Network {
-    /// A good network.
-    pub fn new() -> Self {
-        Network {
-            delay_us: (100, 1_500),
-            blocked: BTreeMap::new(),
-            troubles: Vec::new(),
-            last_us: BTreeMap::new(),
-        }
-    }
-
     /// Blocks links until [`Network::unblock`].
     pub fn block(&mut self, links: &BTreeSet<(Slot, Slot)>) {
         for link in links {
@@ -179,7 +170,7 @@ impl Network {
         if raft && chance.percent(lost) {
             return Fate::Lost;
         }
-        let (least, most) = self.delay_us;
+        let (least, most) = DELAY_US;
         let copies = if raft && chance.percent(doubled) { 2 } else { 1 };
         let mut arrivals = Vec::with_capacity(copies);
         for _ in 0..copies {

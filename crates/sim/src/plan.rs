@@ -89,7 +89,7 @@ impl Plan {
         for _ in 0..measure.faults {
             let fault = Fault::any(&mut chance, clock_error_ms);
             let role = Role::any(&mut chance);
-            plan.faults.push(Planned { at_us, fault, role, choice: chance.next() });
+            plan.faults.push(Planned { at_us, fault, role, choice: chance.number() });
             at_us += chance.between(100_000, 2_500_000);
         }
         plan

@@ -145,8 +145,9 @@ impl World {
     pub(crate) fn break_connection(&mut self, slot: Slot, life: u32, peer: NodeId) {
         let Some(process) = self.process(slot, life) else { return };
         let mut exit = process.exit.lock().expect("one thread alone simulates");
-        let broken = exit.waiting.extract_if(.., |_, (node, _)| *node == peer);
-        let broken: Vec<_> = broken.collect();
+        let waiting = std::mem::take(&mut exit.waiting).into_iter();
+        let (broken, waiting): (Vec<_>, Vec<_>) = waiting.partition(|(_, (node, _))| *node == peer);
+        exit.waiting = waiting.into_iter().collect();
         drop(exit);
         for (_, (_, answer)) in broken {
             let _ = answer.send(Err(Lost::Sent));

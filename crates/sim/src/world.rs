@@ -151,7 +151,7 @@ impl World {
             time: Time::default(),
             tasks: Tasks::default(),
             chance,
-            network: Network::new(),
+            network: Network::default(),
             machines: BTreeMap::new(),
             doors: Doors::default(),
             watch: Watch::default(),

@@ -78,10 +78,7 @@ impl<'a> Apply<'a> {
             }
             Content::Command(command) => {
                 self.kept_bytes = 0;
-                self.state.last_time = match is(Bug::LetTimeGoBack) {
-                    true => command.stamp,
-                    false => self.state.last_time.max(command.stamp),
-                };
+                self.state.last_time = self.state.last_time.max(command.stamp);
                 command.writes.into_iter().map(|write| self.write(write)).collect::<Result<_>>()?
             }
         };
