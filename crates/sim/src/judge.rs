@@ -21,6 +21,10 @@ impl World {
         let Some(state) = self.newest_state() else {
             return Some("nobody knows the cluster".into());
         };
+        if let Some(group) = state.groups().find(|group| self.leader_of(*group).is_none()) {
+            let sights: Vec<_> = self.sights_of(group).collect();
+            return Some(format!("group {group} has no leader\n{}", sights.join("\n")));
+        }
         if let Some((group, job)) = state.jobs.first_key_value() {
             let sights: Vec<_> = self.sights_of(*group).collect();
             return Some(format!(
@@ -32,9 +36,7 @@ impl World {
             return Some(words);
         }
         let leader = self.leader_of(GroupId::META).and_then(|slot| self.machines.get(&slot));
-        let Some(process) = leader.and_then(|machine| machine.process.as_ref()) else {
-            return Some("the meta group has no leader".into());
-        };
+        let process = leader.and_then(|machine| machine.process.as_ref())?;
         let plan = plan_moves(&state, &sight(&process.board, &state));
         if !plan.moves.is_empty() {
             return Some(format!("{} replicas are to be moved", plan.moves.len()));
@@ -88,9 +90,6 @@ impl World {
         );
         if placed.voters.len() != usize::from(state.replication_factor) {
             return Some(format!("group {group} has {} replicas", placed.voters.len()));
-        }
-        if self.leader_of(group).is_none() {
-            return Some(format!("group {group} has no leader"));
         }
         let mut applied = BTreeMap::<NodeId, (LogIndex, u32)>::new();
         for (slot, machine) in &self.machines {

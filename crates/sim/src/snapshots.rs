@@ -103,8 +103,10 @@ impl World {
         let process = machine.process.as_mut().expect("a frame arrived there");
         let head = matches!(frame.frame, Some(Frame::Head(_)));
         if head {
-            // One at a time for each group.
-            if process.staging.contains_key(&group) {
+            // One at a time for each group: a newer one replaces what is not complete, whose sender may be gone, and
+            // waits while raft decides about what is.
+            let known = process.staging.get(&group);
+            if known.is_some_and(|receiving| receiving.staging.is_none()) {
                 return Err(StageError::Malformed);
             }
             let message = Some(announced(Some(frame))?);
