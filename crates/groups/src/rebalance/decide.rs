@@ -61,6 +61,7 @@ impl Facts {
 pub(super) fn decide(state: &ClusterState, facts: &Facts, plan: Plan) -> Vec<Change> {
     let mut changes = finished_moves(state, facts);
     changes.extend(strayed_groups(state, facts));
+    changes.extend(strayed_jobs(state, facts));
     changes.extend(lost_and_found(state, facts));
     changes.extend(empty_members(state));
     let undo = plan.undo.into_iter();
@@ -94,6 +95,22 @@ fn strayed_groups(state: &ClusterState, facts: &Facts) -> Vec<Change> {
         (!alike).then_some(Change::AdoptVoters { group: *group, voters })
     };
     facts.groups.iter().filter_map(stray).collect()
+}
+
+/// Jobs of groups whose voters are neither those of the placement nor those that the job leads to. They were planned
+/// for a group that there is not (a leader that had not heard of the end of the job before went on with it), and may
+/// never end: the node that is to get a replica may have one. Once they are taken back, the placement is corrected.
+fn strayed_jobs(state: &ClusterState, facts: &Facts) -> Vec<Change> {
+    let stray = |(group, job): (&GroupId, &Job)| {
+        let voters = facts.groups.get(group)?.voters.as_ref().filter(|_| !job.undo)?;
+        let placed = state.replicas_of(*group);
+        let foreign = voters.iter().any(|voter| !placed.contains(voter) && job.add != Some(*voter));
+        let gone =
+            |replica: &&Placement| !voters.contains(replica) && job.remove != Some(**replica);
+        let fits = !foreign && !placed.iter().any(|replica| gone(&replica));
+        (!fits).then_some(Change::UndoMove { group: *group, job: job.id })
+    };
+    state.jobs.iter().filter_map(stray).collect()
 }
 
 /// Nodes are lost together or not at all: as long as those that are heard cannot hold all replicas, there
@@ -208,7 +225,37 @@ pub(super) mod tests {
         assert_eq!(decide(&state, &facts(Some(reordered)), plan()), []);
         let adopt = Change::AdoptVoters { group: GROUP, voters: strayed.clone() };
         assert_eq!(decide(&state, &facts(Some(strayed.clone())), plan()), [adopt]);
-        assert_eq!(decide(&with_job(state), &facts(Some(strayed)), plan()), []);
+        let adopts = |change: &Change| matches!(change, Change::AdoptVoters { .. });
+        let decided = decide(&with_job(state), &facts(Some(strayed)), plan());
+        assert!(!decided.iter().any(adopts), "{decided:?}");
+    }
+
+    #[test]
+    fn move_that_was_planned_for_other_voters_than_there_are_is_taken_back() {
+        let mut state = with_job(cluster(4));
+        let placed = state.replicas_of(GROUP).to_vec();
+        let added = state.jobs[&GROUP].add.expect("the job adds one");
+        let decided = |state: &ClusterState, voters: &[Placement]| {
+            let voters = Some(voters.to_vec());
+            let known = GroupFacts { fresh: true, voters, ..GroupFacts::default() };
+            let groups = BTreeMap::from([(GROUP, known)]);
+            decide(state, &Facts { groups, ..all_heard(4) }, plan())
+        };
+        let replaced = |by: Placement| [&placed[1..], &[by]].concat();
+        // Before the job, after it, and on the way.
+        for voters in [placed.clone(), replaced(added), [&placed[..], &[added]].concat()] {
+            assert_eq!(decided(&state, &voters), [], "{voters:?}");
+        }
+        // A replica that an earlier job had brought to the same node, and one that nobody asked to go.
+        let earlier = Placement { replica: ReplicaId(3), node: added.node };
+        let undo = [Change::UndoMove { group: GROUP, job: 5 }];
+        for voters in [replaced(earlier), placed[..2].to_vec()] {
+            assert_eq!(decided(&state, &voters), undo, "{voters:?}");
+        }
+        if let Some(job) = state.jobs.get_mut(&GROUP) {
+            job.undo = true;
+        }
+        assert_eq!(decided(&state, &replaced(earlier)), [], "it is being taken back");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub const REQUESTS: &[Difference] = &[
                  would write itself.",
         state: State::ToBeMended,
         parts: true,
-        request: |request| numbers(request).any(|number| is_odd(number)),
+        request: |request| numbers(request).any(is_odd),
         replies: |redis, _| says(redis, "ERR value is not an integer or out of range"),
     },
     Difference {
