@@ -62,10 +62,38 @@ struct Facts {
     ready: Option<String>,
     replicas: usize,
     disks: BTreeMap<NodeId, Disk>,
-    /// Who is in each group, as its leader last said.
-    seats: BTreeMap<GroupId, Arc<[Seat]>>,
+    /// Who is in each group, as the leader of the latest term said that was heard.
+    seats: BTreeMap<GroupId, Seated>,
     /// The live data of groups hosted here, estimated.
     bytes: BTreeMap<GroupId, u64>,
+}
+
+/// What a leader last said of who is in its group.
+struct Seated {
+    term: Term,
+    reported_ms: u64,
+    /// Empty while that is not settled.
+    seats: Arc<[Seat]>,
+}
+
+impl Seated {
+    /// The seats, if they are settled and were told a moment ago.
+    fn settled(&self, now_ms: u64) -> Option<Arc<[Seat]>> {
+        let fresh = now_ms.saturating_sub(self.reported_ms) <= SILENCE_MS_MAX;
+        (fresh && !self.seats.is_empty()).then(|| self.seats.clone())
+    }
+}
+
+impl Facts {
+    fn seat(&mut self, group: GroupId, term: Term, seats: &[Seat], reported_ms: u64) {
+        let known = self.seats.get(&group);
+        if known.is_some_and(|known| known.term > term) {
+            return;
+        }
+        let same = known.filter(|known| *known.seats == *seats).map(|known| known.seats.clone());
+        let seats = same.unwrap_or_else(|| seats.into());
+        self.seats.insert(group, Seated { term, reported_ms, seats });
+    }
 }
 
 impl Board {
@@ -155,17 +183,13 @@ impl Board {
         }
         for led in &report.groups {
             let Ok(group) = u16::try_from(led.group) else { continue };
-            let known = facts.groups.entry(GroupId(group)).or_default();
             let term = Term(led.term);
+            facts.seat(GroupId(group), term, &led.seats, now_ms);
+            let known = facts.groups.entry(GroupId(group)).or_default();
             if term < known.term {
                 continue;
             }
             changed |= known.leader != Some(node);
-            let seats = led.seats.as_slice();
-            if facts.seats.get(&GroupId(group)).is_none_or(|known| **known != *seats) {
-                facts.seats.insert(GroupId(group), seats.into());
-            }
-            let known = facts.groups.entry(GroupId(group)).or_default();
             *known = Leadership {
                 term,
                 leader: Some(node),
@@ -238,10 +262,16 @@ impl Board {
     /// Who is in a group, if its leader said a moment ago that its configuration is settled.
     pub fn seats(&self, group: GroupId, now_ms: u64) -> Option<Arc<[Seat]>> {
         let facts = self.facts.read().expect(POISON);
-        let at = facts.groups.get(&group)?.reported_ms?;
-        let seats = facts.seats.get(&group)?;
-        let settled = now_ms.saturating_sub(at) <= SILENCE_MS_MAX && !seats.is_empty();
-        settled.then(|| seats.clone())
+        let seated = facts.seats.get(&group)?;
+        let known = facts.groups.get(&group)?;
+        (known.term == seated.term).then(|| seated.settled(now_ms))?
+    }
+
+    /// As [`Board::seats`], though a later term than the leader's is known of: who was removed may campaign for ever
+    /// in terms that nobody else hears of. The leader is one of `term` or later.
+    pub fn seats_since(&self, group: GroupId, term: Term, now_ms: u64) -> Option<Arc<[Seat]>> {
+        let facts = self.facts.read().expect(POISON);
+        facts.seats.get(&group).filter(|seated| seated.term >= term)?.settled(now_ms)
     }
 
     /// For how long `node` was not heard of; `None` if it never was since this node started. This node

@@ -26,7 +26,11 @@ impl Worker {
         let Some(state) = &self.cluster else { return Ok(()) };
         let now_ms = self.ground.clock.monotonic_ms();
         let spared = |group: GroupId, hosted: &Group| {
-            let seats = || self.ground.board.seats(group, now_ms);
+            // A leader whose term is not before the last entry here knows of everything that put this replica into
+            // the group; the replica's own term says nothing, for it may campaign while nobody listens.
+            let log = &self.ground.log;
+            let since = log.term(group, log.last_index(group)).ok();
+            let seats = || self.ground.board.seats_since(group, since?, now_ms);
             let unseated =
                 || seats().is_some_and(|seats| seats.iter().all(|s| s.replica != hosted.id.0));
             hosted.is_blank() || hosted.is_removed() || unseated()

@@ -98,7 +98,12 @@ impl World {
             let belongs = placed.replica_on(process.node).is_some();
             if hosts != belongs {
                 let has = if hosts { "still has" } else { "lacks" };
-                return Some(format!("machine {} {has} a replica of group {group}", slot.0));
+                let sights: Vec<_> = self.sights_of(group).collect();
+                let sights = sights.join("\n");
+                return Some(format!(
+                    "machine {} {has} a replica of group {group}\n{sights}",
+                    slot.0
+                ));
             }
             if !hosts {
                 continue;

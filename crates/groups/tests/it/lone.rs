@@ -15,7 +15,7 @@ use flin_groups::{Ground, Groups, Host, Input, Mailbox, Outbox, Stepper, Timing}
 use flin_proto::peer::LeaderReport;
 use flin_replica::Message;
 use flin_state::cluster::{ClusterState, Genesis, GenesisMember};
-use flin_state::ids::{ClusterId, GroupId, NodeId, ReplicaId, Timestamp};
+use flin_state::ids::{ClusterId, GroupId, NodeId, ReplicaId, Term, Timestamp};
 
 const TIMING: Timing =
     Timing { tick: Duration::from_millis(100), election_ticks: 8, heartbeat_ticks: 2 };
@@ -107,6 +107,11 @@ impl LoneNode {
     /// Hears what another node leads.
     pub fn hear(&self, report: &LeaderReport) {
         self.board.hear(report, self.clock.monotonic_ms());
+    }
+
+    /// Knows of a term without a leader.
+    pub fn learn(&self, group: GroupId, term: Term) {
+        self.board.learn(group, term, None);
     }
 
     /// One turn of the worker and all that it leaves to the applier.
