@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use flin_check::linear::{self, Limits, Operation};
+use flin_check::linear::{self, FailureKind, Limits, Operation};
 use tokio_util::sync::CancellationToken;
 
 use crate::chance::Chance;
@@ -207,7 +207,15 @@ impl<'a> Course<'a> {
         let history = self.notes.history();
         let limits = Limits { clock_error_us: self.keyspace.error_us(), steps_max: STEPS_MAX };
         match linear::check(&history, &limits) {
-            Ok(failures) => failures.iter().for_each(|f| self.accuse(f.to_string())),
+            Ok(failures) => {
+                for failure in failures {
+                    match failure.kind {
+                        FailureKind::NotLinearizable => self.accuse(failure.to_string()),
+                        // That proves nothing, and is counted.
+                        FailureKind::Undecided => self.world.watch.counts.undecided += 1,
+                    }
+                }
+            }
             Err(malformed) => self.accuse(malformed.to_string()),
         }
         self.notes.complaints().into_iter().for_each(|words| self.accuse(words));

@@ -40,6 +40,8 @@ pub struct Counts {
     pub refused_disks: u64,
     /// Raft messages sent.
     pub messages: u64,
+    /// Histories of one object of which the checker could not say within its steps whether they are linearizable.
+    pub undecided: u64,
 }
 
 impl Counts {
@@ -54,6 +56,7 @@ impl Counts {
             ("starts", self.starts),
             ("disks refused", self.refused_disks),
             ("raft messages", self.messages),
+            ("undecided histories", self.undecided),
         ]
         .into_iter()
     }
@@ -68,6 +71,7 @@ impl Counts {
         self.starts += other.starts;
         self.refused_disks += other.refused_disks;
         self.messages += other.messages;
+        self.undecided += other.undecided;
     }
 }
 

@@ -59,14 +59,28 @@ impl Cluster {
         for node in 0..count {
             cluster.launch(node);
         }
-        let mut admin = cluster.wait_for(0, |answer| answer.leaderless == 0).await;
-        let request = ConfirmFormedRequest { cluster_id: CLUSTER_ID.into() };
-        admin.confirm_formed(request).await.expect("the cluster confirms that it is formed");
+        cluster.confirm_formed().await;
         cluster.write_bootstrap("Formed");
         for node in 0..count {
             cluster.wait_for(node, |answer| answer.formed).await;
         }
         cluster
+    }
+
+    /// Declares the cluster formed, as whoever founds one does: again until every partition is led at that moment.
+    async fn confirm_formed(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let mut admin = self.wait_for(0, |answer| answer.leaderless == 0).await;
+            let request = ConfirmFormedRequest { cluster_id: CLUSTER_ID.into() };
+            match admin.confirm_formed(request).await {
+                Ok(_) => return,
+                Err(status) if status.code() == tonic::Code::Unavailable => {
+                    assert!(Instant::now() < deadline, "not formed: {status}");
+                }
+                Err(status) => panic!("the cluster does not confirm that it is formed: {status}"),
+            }
+        }
     }
 
     /// Starts one more node, which joins; returns its place among the nodes.
