@@ -33,8 +33,6 @@ pub enum Bug {
     LoseAppliedIndex,
     /// A leader answers reads without asking whether it still leads.
     ReadWithoutQuorum,
-    /// A key is absent once the reader's own clock says so.
-    ExpireByOwnClock,
     /// Whoever waits for an entry takes any that commits at its index for it.
     IgnoreTermOfProposals,
     /// A write whose outcome is not known is said not to be done.

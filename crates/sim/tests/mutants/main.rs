@@ -49,7 +49,6 @@ noticed! {
     effects_written_without_their_index: TearBatches,
     applied_index_that_is_lost: LoseAppliedIndex,
     read_by_a_leader_that_did_not_ask: ReadWithoutQuorum,
-    key_that_expires_by_the_readers_clock: ExpireByOwnClock,
     another_leaders_entry_taken_for_ones_own: IgnoreTermOfProposals,
     unknown_outcome_called_undone: CallUnknownUndone,
     write_sent_twice: RetryWrites,

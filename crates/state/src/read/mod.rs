@@ -9,7 +9,6 @@ mod scan;
 
 use bytes::Bytes;
 
-use flin_mutant::{Bug, is};
 pub use glob::matches;
 
 use crate::apply::unreadable_record;
@@ -178,7 +177,6 @@ impl Partition<'_> {
     fn is_absent(&self, expires: Option<Timestamp>) -> Answer<bool> {
         match expires {
             Some(moment) if moment <= self.state.last_time => Ok(true),
-            Some(moment) if moment <= self.now && is(Bug::ExpireByOwnClock) => Ok(true),
             Some(moment) if moment <= self.now => Err(NoAnswer::ExpireFirst),
             _ => Ok(false),
         }
