@@ -84,7 +84,7 @@ use crate::status::FlinClusterStatus;
 )]
 #[x_kube(
     validation = Rule::new("self.replicas >= self.replicationFactor")
-        .message(Message::Expression("'replicas is ' + string(self.replicas) + ' and replicationFactor is ' + string(self.replicationFactor) + ': replicas must be at least replicationFactor, because each partition keeps its replicas on different nodes'".to_owned()))
+        .message("replicas must be at least replicationFactor: each partition keeps its replicas on different nodes")
         .field_path(".replicas"),
     validation = Rule::new("has(self.auth) == has(oldSelf.auth)")
         .message("auth cannot be added or removed once the cluster exists")

@@ -9,26 +9,10 @@ const GENERATED: &str =
     "Generated from crds/src by `cargo run -p flin-crds -- --write`. Do not edit.";
 const METADATA: &str = "metadata:\n  name: flinclusters.flin.io\n";
 
-/// A rule whose message is an expression, and what is said if that cannot be evaluated.
-const FALLBACK: (&str, &str) = (
-    "self.replicas >= self.replicationFactor",
-    "replicas must be at least replicationFactor: each partition keeps its replicas on different nodes",
-);
-
 /// The CustomResourceDefinition of [`FlinCluster`].
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
-    let mut crd = FlinCluster::crd();
-    // A rule of kube has one message, words or an expression; the API server takes both.
-    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
-    let roots =
-        schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()?.properties.as_mut());
-    let specs = roots.filter_map(|properties| properties.get_mut("spec"));
-    let rules = specs.filter_map(|spec| spec.x_kubernetes_validations.as_mut()).flatten();
-    for rule in rules.filter(|rule| rule.rule == FALLBACK.0) {
-        rule.message = Some(FALLBACK.1.to_owned());
-    }
-    crd
+    FlinCluster::crd()
 }
 
 /// The content of `crds/flinclusters.yaml`.

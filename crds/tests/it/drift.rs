@@ -90,14 +90,3 @@ fn no_format_is_one_that_kubernetes_does_not_know() {
         assert!(!yaml.contains(format), "{format} makes kubectl warn");
     }
 }
-
-#[test]
-fn message_that_is_an_expression_has_words_to_fall_back_on() {
-    let json = serde_json::to_value(crd()).expect("it is JSON");
-    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
-    let rules = json.pointer(&format!("{spec}/x-kubernetes-validations")).expect("rules");
-    let rules = rules.as_array().expect("a list");
-    let told: Vec<_> = rules.iter().filter(|rule| !rule["messageExpression"].is_null()).collect();
-    assert_eq!(told.len(), 1);
-    assert!(told.iter().all(|rule| rule["message"].is_string()), "{told:?}");
-}

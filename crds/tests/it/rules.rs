@@ -58,10 +58,7 @@ fn wish_for_no_limits_at_all_is_kept_when_the_spec_is_written_again() {
 #[test]
 fn fewer_nodes_than_replicas_of_a_partition_are_refused() {
     let words = refusal(&cluster(json!({"replicas": 2, "storage": {"size": "2Gi"}})), None);
-    let words = words.expect("refused");
-    let told =
-        "replicas is 2 and replicationFactor is 3: replicas must be at least replicationFactor";
-    assert!(words.contains(told), "{words}");
+    assert!(words.expect("refused").contains("replicas must be at least replicationFactor"));
 }
 
 #[test]
@@ -86,7 +83,7 @@ fn partitions_are_fixed_and_their_replicas_are_not() {
     assert!(words.contains("partitions is fixed"), "{words}");
     assert_eq!(changed(|new| new.spec.replication_factor = 1), None);
     let words = changed(|new| new.spec.replication_factor = 5).expect("refused");
-    assert!(words.contains("replicas is 3 and replicationFactor is 5"), "{words}");
+    assert!(words.contains("replicas must be at least replicationFactor"), "{words}");
 }
 
 #[test]
@@ -145,7 +142,7 @@ fn replicas_and_what_pods_are_made_from_may_change() {
     assert_eq!(changed(|new| new.spec.image = Some("flin-node:2".to_owned())), None);
     assert_eq!(changed(|new| new.spec.config.max_connections = Some(7)), None);
     let words = changed(|new| new.spec.replicas = 2).expect("refused");
-    assert!(words.contains("replicas is 2 and replicationFactor is 3"), "{words}");
+    assert!(words.contains("replicas must be at least replicationFactor"), "{words}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const EXAMPLES: [(&str, &str); 2] = [
 fn creations() -> Vec<(&'static str, Value, &'static str)> {
     let long_name = "a-name-of-more-than-forty-characters-is-long";
     vec![
-        ("/spec/replicas", json!(2), "replicas is 2 and replicationFactor is 3: replicas must be"),
+        ("/spec/replicas", json!(2), "replicas must be at least replicationFactor"),
         ("/spec/replicas", json!("three"), "expected numeric"),
         ("/spec/replicas", json!(101), "less than or equal to 100"),
         ("/spec/replicationFactor", json!(2), "Unsupported value: 2"),
@@ -41,14 +41,11 @@ fn creations() -> Vec<(&'static str, Value, &'static str)> {
 fn changes() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"partitions": 128}), "partitions is fixed"),
-        (
-            json!({"replicationFactor": 5}),
-            "replicas is 3 and replicationFactor is 5: replicas must be",
-        ),
+        (json!({"replicationFactor": 5}), "replicas must be at least replicationFactor"),
         (json!({"storage": {"size": "1Gi"}}), "never shrinks"),
         (json!({"storage": {"storageClassName": "another"}}), "storageClassName is fixed"),
         (json!({"auth": {"secretName": "mine"}}), "auth cannot be added or removed"),
-        (json!({"replicas": 2}), "replicas is 2 and replicationFactor is 3: replicas must be"),
+        (json!({"replicas": 2}), "replicas must be at least replicationFactor"),
     ]
 }
 
