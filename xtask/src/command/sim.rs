@@ -47,7 +47,9 @@ pub(crate) fn sim(workspace: &Workspace, options: &Options) -> Result<ExitCode> 
     if options.mutants {
         let tests = progress.step("mutants", |step| mutants(workspace, step))?;
         let found = std::fs::read_to_string(workspace.log("mutants")).unwrap_or_default();
-        found.lines().filter(|line| line.starts_with(MUTANT)).for_each(|line| println!("{line}"));
+        // A test's own line may begin on that of its name.
+        let found = found.lines().filter_map(|line| line.split_once(MUTANT));
+        found.for_each(|(_, found)| println!("{found}"));
         return Ok(if tests.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     progress.step("RocksDB library", |step| rocksdb::ensure(workspace, step))?;

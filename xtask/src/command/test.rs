@@ -30,7 +30,7 @@ const SOAK_ROUNDS: usize = 10;
 const FUZZ_SECONDS: [u32; 2] = [5, 60];
 
 /// How many fresh seeds are played, in a usual test and in a long one.
-const SIM_SEEDS: [u64; 2] = [300, 5_000];
+const SIM_SEEDS: [u64; 2] = [150, 5_000];
 
 /// How much to test.
 #[derive(Debug, Args)]

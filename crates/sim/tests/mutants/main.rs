@@ -9,7 +9,7 @@ use flin_sim::plan::{Measure, Plan};
 use flin_sim::run::run;
 
 /// How many seeds a usual test plays.
-const SEEDS: u64 = 300;
+const SEEDS: u64 = 150;
 
 /// Plays seeds with `bug` until one fails.
 fn is_noticed(bug: Bug) {
